@@ -1,0 +1,12 @@
+"""The program: `uplion`, also `python -m console`."""
+
+import sys
+
+
+def main() -> int:
+    """Run one command of `uplion`; its result is the process's exit code."""
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
