@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def test_names_of_upper_packages_are_not_even_spelled(package: str) -> None:
         f"{file.relative_to(ROOT)} spells {name}."
         for file in sources(package)
         for name in above
-        if f"{name}." in file.read_text() or f'"{name}"' in file.read_text()
+        if re.search(rf"\b{name}\.\w|[\"']{name}[\"']", file.read_text())
     ]
     assert spelled == []
 

@@ -1,4 +1,4 @@
-"""The worker's variables: the original's ten, then ours. `operator_embed.worker_env` writes what is read here."""
+"""The worker's variables: the original's ten, then ours."""
 
 from __future__ import annotations
 
