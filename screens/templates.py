@@ -1,0 +1,80 @@
+"""Models to start from: a filled text for the editor, and what it is good for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One way to add a model."""
+
+    key: str
+    """The letter that chooses it."""
+    title: str
+    hint: str
+    yaml: str
+
+
+TEMPLATES = (
+    Template(
+        key="s",
+        title="sample",
+        hint="SmolLM2 135M, 98 MB, runs on this CPU",
+        yaml="""\
+# SmolLM2 135M Instruct (Apache-2.0): small, real, runs on any CPU.
+apiVersion: model.youxam.com/v1alpha1
+kind: AIModel
+metadata:
+  name: smollm2
+spec:
+  type: local
+  model: smollm2          # the name that clients ask for
+  engine: llama
+  source: assets/models/smollm2-135m-instruct-q4_1.gguf   # `make run` fetches it
+  replicas: 1
+  contextLength: 2048     # tokens per request
+  parallel: 4             # requests at once per replica
+""",
+    ),
+    Template(
+        key="g",
+        title="GGUF file",
+        hint="weights that are on this machine, run by llama.cpp",
+        yaml="""\
+apiVersion: model.youxam.com/v1alpha1
+kind: AIModel
+metadata:
+  name: my-model          # lower case letters, digits and dashes
+spec:
+  type: local
+  model: my-model         # the name that clients ask for
+  engine: llama
+  source: /path/to/model.gguf
+  replicas: 1
+  contextLength: 8192     # tokens per request
+  parallel: 2             # requests at once per replica
+  # minReplicas: 1        # with the next two lines the backlog decides how many run
+  # maxReplicas: 2
+  # msgBacklogThreshold: 100
+""",
+    ),
+    Template(
+        key="r",
+        title="remote API",
+        hint="any OpenAI-compatible address, queued and counted like your own models",
+        yaml="""\
+apiVersion: model.youxam.com/v1alpha1
+kind: AIModel
+metadata:
+  name: gpt-4o-mini       # lower case letters, digits and dashes
+spec:
+  type: remote
+  model: gpt-4o-mini      # the name that clients ask for, and that the other side knows
+  baseURL: https://api.openai.com/v1
+  apiKeyFrom: env:OPENAI_API_KEY   # read once, kept in a file that only you can read
+  replicas: 1
+  maxProcessNum: 16       # requests at once per replica
+""",
+    ),
+)

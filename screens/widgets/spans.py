@@ -1,0 +1,24 @@
+"""Lines in tones as Textual content, for what wraps by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from textual.content import Content
+
+from screens.format import Spans, Tone
+
+STYLES: Mapping[Tone, str] = {
+    "error": "bold $text-error",
+    "warning": "$text-warning",
+    "muted": "$text-muted",
+    "accent": "bold $text-accent",
+    "history": "$primary",
+}
+
+
+def content(lines: Iterable[Spans]) -> Content:
+    """The lines below each other; text is never read as markup."""
+    return Content("\n").join(
+        Content.assemble(*((text, STYLES[tone]) if tone else text for text, tone in line)) for line in lines
+    )
