@@ -14,6 +14,7 @@ RESTARTED_AT = "uplion.io/restartedAt"
 """Annotation whose change replaces all replicas, one after the other."""
 PAUSED = "uplion.io/paused"
 """Annotation that holds the autoscaler at the number of replicas it has; its value is that number."""
+DEFAULT_MAX_PROCESS_NUM = 128
 
 
 class Engine(StrEnum):
@@ -49,6 +50,17 @@ class Spec:
     cooldown_seconds: int | None = None
     api_key_from: str | None = None
     """`env:NAME` or `file:PATH` as the user wrote it, `secret:NAME` once stored."""
+
+    @property
+    def slots(self) -> int:
+        """Most requests that one replica works on at once; engines may do with fewer."""
+        most = self.max_process_num or DEFAULT_MAX_PROCESS_NUM
+        return min(most, self.parallel) if self.parallel else most
+
+    @property
+    def slots_known(self) -> bool:
+        """False where the engine decides how many requests it works on at once."""
+        return self.parallel is not None or self.max_process_num is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +119,11 @@ class AIModel:
     def topic(self) -> str:
         """The queue that its replicas read, by the original's naming."""
         return f"model-{self.spec.model}"
+
+    @property
+    def stopped(self) -> bool:
+        """`replicas: 0` by the user; under an autoscaler `replicas` has no say."""
+        return self.spec.replicas == 0 and self.spec.msg_backlog_threshold is None
 
     def annotation(self, name: str) -> str | None:
         """An annotation's value, if it is there."""
