@@ -1,0 +1,71 @@
+"""All that the leader of a box knows at one moment: what the view is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from operator_embed.aimodel import AIModel
+from operator_embed.autoscaler import Decision
+from operator_embed.box.telemetry import Telemetry
+from operator_embed.fleet.fleet import EventView, SourceView
+from operator_embed.fleet.queues import ScaleDecision
+from operator_embed.reconcile import Observed
+from worker_embed.process.spec import ProcessState
+from worker_embed.queue.port import Backlog
+from worker_embed.report import WorkerBeat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """What one replica was given."""
+
+    gpus: tuple[str, ...] = ()
+    """UUIDs; none on the CPU."""
+    claimed_mib: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Facts:
+    """Written by the engine, read by the view."""
+
+    telemetry: Telemetry
+    name: str
+    """Of the box."""
+    api_url: str
+    queue_text: str = ""
+    queue_down_s: float | None = None
+    """Unix time at which the queue was lost."""
+    api_down_s: float | None = None
+    pid: int = 0
+    serve: bool = False
+    models: Sequence[AIModel] = ()
+    observed: dict[str, Observed] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    history: dict[str, tuple[ScaleDecision, ...]] = field(default_factory=dict)
+    """Scale decisions by key, newest first."""
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    """By replica."""
+    processes: Mapping[str, ProcessState] = field(default_factory=dict)
+    events: tuple[EventView, ...] = ()
+    sources: tuple[SourceView, ...] = ()
+    throttled_s: dict[str, float] = field(default_factory=dict)
+    """By GPU: Unix time since when it has been throttled."""
+
+    def beat(self, replica: str) -> WorkerBeat | None:
+        """The newest figures of one worker."""
+        figures = self.telemetry.workers.get(replica)
+        return figures.beat if figures else None
+
+    def replicas(self, key: str) -> list[str]:
+        """Names of an AIModel's replicas."""
+        return [r.name for r in self.observed[key].replicas] if key in self.observed else []
+
+    def backlog(self, topic: str) -> Backlog | None:
+        """What lies on a topic, as last heard; `None` when the queue was never asked or is silent for too long."""
+        return self.telemetry.backlog.get(topic)
+
+    def session(self, replica: str) -> int | None:
+        """Session id of a worker: the pid of its shell."""
+        state = self.processes.get(replica)
+        return state.pid if state else None

@@ -1,0 +1,72 @@
+"""What is wrong now, one line a cause; a line leaves when its cause is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from operator_embed.box.facts import Facts
+from operator_embed.fleet.fleet import FailureView
+from operator_embed.fleet.gpus import GpuView
+from operator_embed.fleet.models import ModelView, State
+from operator_embed.fleet.queues import QueueView
+from operator_embed.fleet.text import safe_text
+
+
+def failures(
+    facts: Facts, models: Sequence[ModelView], queues: Sequence[QueueView], gpus: Sequence[GpuView], now_s: float
+) -> list[FailureView]:
+    """Ranked: those that keep requests from an answer, then by requests queued behind them, then newest."""
+    found: list[tuple[int, FailureView]] = []
+    if facts.queue_down_s is not None:
+        message = "nats does not answer and is being restarted; running requests go on, new ones get 503"
+        found.append((1 << 30, _failure("queue", "Unreachable", message, facts.queue_down_s, severe=True)))
+    if facts.api_down_s is not None:
+        message = "the API node does not answer and is being restarted; clients are refused meanwhile"
+        found.append((1 << 29, _failure("API", "Unreachable", message, facts.api_down_s, severe=True)))
+    for model in models:
+        found += [(model.queued or 0, failure) for failure in _of_model(model, facts)]
+    for queue in queues:
+        if queue.dead:
+            text = f"{queue.dead} requests gave up after all their attempts; press 4 to see them"
+            newest = next((e.at_s for e in facts.events if e.model == queue.model and e.reason == "DeadLetter"), now_s)
+            failure = _failure(
+                queue.name, "DeadLetters", text, newest, count=queue.dead, severe=True, model=queue.model
+            )
+            found.append((queue.queued or 0, failure))
+    for gpu in gpus:
+        if gpu.lost:
+            found.append((0, _failure(f"GPU {gpu.index}", "Lost", gpu.lost, now_s, severe=True)))
+        elif gpu.throttle and gpu.throttled_since_s is not None:
+            text = f"{gpu.throttle} at {gpu.temp_c or 0:.0f} °C: {gpu.sm_mhz or 0:.0f} MHz"
+            found.append((0, _failure(f"GPU {gpu.index}", "Throttled", text, gpu.throttled_since_s, severe=False)))
+    found.sort(key=lambda pair: (not pair[1].severe, -pair[0], -pair[1].since_s))
+    return [failure for _, failure in found]
+
+
+def _of_model(model: ModelView, facts: Facts) -> list[FailureView]:
+    degraded = next((c for c in model.conditions if c.type == "Degraded" and c.status), None)
+    if degraded is None:
+        return []
+    event = next((e for e in facts.events if e.model == model.key and e.reason == degraded.reason), None)
+    severe = model.state is State.FAILED
+    since_s = event.at_s if event else degraded.since_s
+    count = event.count if event else 1
+    return [
+        _failure(model.name, degraded.reason, degraded.message, since_s, count=count, severe=severe, model=model.key)
+    ]
+
+
+def _failure(
+    subject: str, reason: str, message: str, since_s: float, *, count: int = 1, severe: bool, model: str = ""
+) -> FailureView:
+    return FailureView(
+        key=f"{model or subject}/{reason}",
+        version=0,
+        severe=severe,
+        since_s=since_s,
+        count=count,
+        subject=safe_text(subject),
+        reason=reason,
+        message=safe_text(message),
+        model=model,
+    )

@@ -1,0 +1,173 @@
+"""AIModels and replicas of a box as rows of the view."""
+
+from __future__ import annotations
+
+from operator_embed.aimodel import PAUSED, AIModel
+from operator_embed.autoscaler import bounds
+from operator_embed.box.facts import Facts
+from operator_embed.box.needs import engine_of
+from operator_embed.box.telemetry import SILENT_S, UNKNOWN_S, trend
+from operator_embed.box.why import why
+from operator_embed.fleet.models import ConditionView, ModelView, ReplicaView, State
+from operator_embed.fleet.text import safe_text
+from operator_embed.reconcile import Observed, Phase, Replica
+from worker_embed.gpu.samples import Sample, SessionSample
+
+
+def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
+    """One AIModel; figures that nobody knows are `None`, never zero."""
+    telemetry, key = facts.telemetry, model.key
+    observed = facts.observed.get(key, Observed())
+    names = [r.name for r in observed.replicas]
+    beats = [beat for name in names if (beat := facts.beat(name))]
+    lying = facts.backlog(model.topic) if now_s - telemetry.backlog_s < UNKNOWN_S else None
+    decision = facts.decisions.get(key)
+    limits = bounds(model)
+    degraded = model.status.condition("Degraded")
+    traffic = telemetry.traffic.get(model.topic)
+    failure = next((e for e in facts.events if e.model == key and (e.severe or e.warning)), None)
+    gpus = {uuid for name in names if name in facts.holds for uuid in facts.holds[name].gpus}
+    series = f"model/{key}/backlog"
+    view = ModelView(
+        key=key,
+        version=0,
+        name=model.name,
+        namespace=model.namespace,
+        type=model.spec.type,
+        model=safe_text(model.spec.model),
+        engine=engine_of(model),
+        topic=model.topic,
+        generation=model.generation,
+        ready=observed.ready,
+        desired=decision.desired if decision else model.status.desired,
+        replicas=1 if model.spec.replicas is None else model.spec.replicas,
+        min_replicas=limits[0] if limits else None,
+        max_replicas=limits[1] if limits else None,
+        threshold=model.spec.msg_backlog_threshold,
+        paused=model.annotation(PAUSED) is not None,
+        state=State(model.status.state or "Pending"),
+        degraded=degraded.reason if degraded and degraded.status else "",
+        progress=_progress(model, observed, facts),
+        message=safe_text(model.status.message),
+        backlog=lying.total if lying else None,
+        queued=lying.queued + lying.delayed if lying else None,
+        in_flight=lying.in_flight if lying else None,
+        slots=sum(beat.slots for beat in beats),
+        trend=trend(telemetry.rings.read(series, 30, 30, now_s)),
+        backlog_2min=_shape(telemetry.rings.read(series, 120, 16, now_s)),
+        oldest_s=round(lying.oldest_age_s) if lying and lying.oldest_age_s is not None else None,
+        req_s=_sum([telemetry.workers[b.id].done.per_s(now_s) for b in beats], bool(names)),
+        tok_s=_sum([telemetry.workers[b.id].tokens.per_s(now_s) for b in beats], bool(names)),
+        ttft_p95_s=traffic.ttft_p95_s if traffic else None,
+        busy_pct=_busy(names, gpus, facts, now_s),
+        on_gpu=bool(gpus),
+        vram_mib=_vram(names, facts) if gpus else None,
+        restarts=sum(facts.processes[name].restarts for name in names if name in facts.processes),
+        created_s=model.created_s,
+        failure=failure.reason if failure else "",
+        failure_count=failure.count if failure else 0,
+        failure_s=failure.at_s if failure else 0.0,
+        queue_stale=facts.queue_down_s is not None or now_s - telemetry.backlog_s > SILENT_S,
+        conditions=tuple(
+            ConditionView(
+                type=c.type, status=c.status, reason=c.reason, message=safe_text(c.message), since_s=c.since_s
+            )
+            for c in model.status.conditions
+        ),
+        why=safe_text(why(model, observed, decision, lying, traffic, now_s)),
+    )
+    return view
+
+
+def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) -> ReplicaView:
+    """One replica, with the figures of its process session."""
+    telemetry = facts.telemetry
+    state = facts.processes.get(replica.name)
+    figures = telemetry.workers.get(replica.name)
+    hold = facts.holds.get(replica.name)
+    runs = state is not None and state.pid is not None
+    session = next((s for s in _sessions(telemetry.sample) if runs and s.session == facts.session(replica.name)), None)
+    on_gpu = bool(hold and hold.gpus)
+    mem = _vram([replica.name], facts) if on_gpu else session.rss_mib if session else None
+    traffic = telemetry.traffic.get(model.topic)
+    return ReplicaView(
+        key=replica.name,
+        version=0,
+        model=model.key,
+        state=replica.phase,
+        reason=replica.reason,
+        message=safe_text(replica.message),
+        place=_place(hold.gpus, telemetry.sample) if hold and runs else "",
+        pid=state.pid if state else None,
+        mem_mib=mem if runs or not hold else hold.claimed_mib,
+        busy=figures.beat.busy if figures and runs else None,
+        slots=figures.beat.slots if figures and runs else None,
+        req_s=figures.done.per_s(now_s) if figures and runs else None,
+        tok_s=figures.tokens.per_s(now_s) if figures and runs else None,
+        cpu_cores=session.cpu_cores if session else None,
+        kv_pct=figures.beat.kv_pct if figures and runs else None,
+        ttft_p95_s=traffic.ttft_p95_s if traffic and runs else None,
+        restarts=state.restarts if state else 0,
+        started_s=state.started_s if state else None,
+        next_try_s=state.next_try_s if state else None,
+    )
+
+
+def _progress(model: AIModel, observed: Observed, facts: Facts) -> str:
+    if model.deleted_s is not None:
+        return "Draining"
+    progressing = model.status.condition("Progressing")
+    if progressing and progressing.status and progressing.reason == "Updating":
+        return "Updating"
+    if observed.ready == 0:
+        loading = [facts.beat(r.name) for r in observed.replicas if r.phase is Phase.LOADING]
+        percents = [beat.load_pct for beat in loading if beat and beat.load_pct is not None]
+        if percents:
+            return f"Load {max(percents):.0f}%"
+    return ""
+
+
+def _shape(samples: tuple[float | None, ...]) -> tuple[float | None, ...]:
+    """Each row to its own maximum; empty when nothing waited."""
+    highest = max((s for s in samples if s is not None), default=0.0)
+    if not highest:
+        return ()
+    return tuple(None if s is None else round(s / highest, 2) for s in samples)
+
+
+def _sum(rates: list[float | None], expected: bool) -> float | None:
+    """Together, to a tenth; zero for a model without replicas, `None` while those it has are silent."""
+    heard = [rate for rate in rates if rate is not None]
+    return round(sum(heard), 1) if heard or not expected else None
+
+
+def _busy(names: list[str], gpus: set[str], facts: Facts, now_s: float) -> float | None:
+    if gpus:
+        means = [facts.telemetry.rings.read(f"gpu/{uuid}/util", 5, 1, now_s)[0] for uuid in gpus]
+        known = [mean for mean in means if mean is not None]
+        return round(sum(known) / len(known)) if known else None
+    sample = facts.telemetry.sample
+    if sample is None or not names:
+        return None
+    sessions = {facts.session(name) for name in names}
+    cores = [s.cpu_cores for s in sample.host.sessions if s.session in sessions and s.cpu_cores is not None]
+    return round(100 * sum(cores) / sample.host.cores) if cores and sample.host.cores else None
+
+
+def _vram(names: list[str], facts: Facts) -> float | None:
+    sessions = {facts.session(name) for name in names} - {None}
+    sample = facts.telemetry.sample
+    used = [p.used_mib for g in (sample.gpus if sample else ()) for p in g.processes if p.session in sessions]
+    known = [u for u in used if u is not None]
+    return sum(known) if known else None
+
+
+def _place(gpus: tuple[str, ...], sample: Sample | None) -> str:
+    if not gpus:
+        return "CPU"
+    index = {gpu.uuid: str(gpu.index) for gpu in sample.gpus} if sample else {}
+    return "GPU " + ",".join(index.get(uuid, "?") for uuid in gpus)
+
+
+def _sessions(sample: Sample | None) -> tuple[SessionSample, ...]:
+    return sample.host.sessions if sample else ()

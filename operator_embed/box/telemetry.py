@@ -1,0 +1,144 @@
+"""Figures of a box, kept in memory: what workers and API nodes say, what the queue holds, what the sampler saw."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker_embed.gpu.rings import Rings
+from worker_embed.gpu.samples import Sample
+from worker_embed.queue.port import Backlog
+from worker_embed.report import Beat, GatewayBeat, WorkerBeat
+
+RATE_WINDOW_S = 10.0
+SILENT_S = 3.0
+"""A source silent for three of its periods is stale."""
+UNKNOWN_S = 300.0
+"""A figure older than this is unknown."""
+
+
+@dataclass(slots=True)
+class Rate:
+    """A growing count as a rate: the mean of the last ten seconds."""
+
+    seen: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def add(self, at_s: float, count: float) -> None:
+        """Note the count; one that shrank belongs to a new life of its source."""
+        if self.seen and count < self.seen[-1][1]:
+            self.seen.clear()
+        self.seen.append((at_s, count))
+        while len(self.seen) > 2 and self.seen[1][0] <= at_s - RATE_WINDOW_S:
+            self.seen.popleft()
+
+    def per_s(self, now_s: float) -> float | None:
+        """`None` before two counts were seen or when the source is silent."""
+        if len(self.seen) < 2 or now_s - self.seen[-1][0] > SILENT_S:
+            return None
+        (first_s, first), (last_s, last) = self.seen[0], self.seen[-1]
+        return (last - first) / (last_s - first_s) if last_s > first_s else None
+
+
+@dataclass(slots=True)
+class WorkerFigures:
+    """The newest beat of one worker, and its rates."""
+
+    beat: WorkerBeat
+    tokens: Rate = field(default_factory=Rate)
+    done: Rate = field(default_factory=Rate)
+
+
+@dataclass(slots=True)
+class TopicTraffic:
+    """One topic's traffic over all API nodes."""
+
+    arrived: Rate = field(default_factory=Rate)
+    answered: Rate = field(default_factory=Rate)
+    failed: int = 0
+    ttft_p95_s: float | None = None
+
+
+def trend(samples: tuple[float | None, ...]) -> int:
+    """1 when the mean of the last third lies above the rest by more than 10 % and 2, -1 when below, else 0."""
+    third = len(samples) // 3
+    late = [s for s in samples[-third:] if s is not None]
+    early = [s for s in samples[:-third] if s is not None]
+    if not late or not early:
+        return 0
+    now, before = sum(late) / len(late), sum(early) / len(early)
+    if abs(now - before) <= max(2.0, before / 10):
+        return 0
+    return 1 if now > before else -1
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """All figures; whoever measures writes here, and only the view reads."""
+
+    rings: Rings
+    workers: dict[str, WorkerFigures] = field(default_factory=dict)
+    nodes: dict[str, GatewayBeat] = field(default_factory=dict)
+    traffic: dict[str, TopicTraffic] = field(default_factory=dict)
+    backlog: dict[str, Backlog] = field(default_factory=dict)
+    backlog_s: float = 0.0
+    """Unix time of the queue's last answer."""
+    dead: dict[str, int] = field(default_factory=dict)
+    sample: Sample | None = None
+
+    def hear(self, beat: Beat) -> None:
+        """Take in one datagram."""
+        if isinstance(beat, WorkerBeat):
+            figures = self.workers.get(beat.id) or self.workers.setdefault(beat.id, WorkerFigures(beat))
+            figures.beat = beat
+            figures.tokens.add(beat.at_s, beat.tokens)
+            figures.done.add(beat.at_s, beat.done)
+            return
+        self.nodes[beat.id] = beat
+        for count in beat.models:
+            traffic = self.traffic.setdefault(count.topic, TopicTraffic())
+            traffic.arrived.add(beat.at_s, count.requests)
+            traffic.answered.add(beat.at_s, count.answered)
+            traffic.failed = count.failed
+            traffic.ttft_p95_s = count.ttft_p95_s
+
+    def forget(self, replica: str) -> None:
+        """Drop the figures of a worker that is gone."""
+        self.workers.pop(replica, None)
+
+    def tick(
+        self, now_s: float, topics: Mapping[str, str], replicas: Mapping[str, Sequence[str]]
+    ) -> dict[str, float | None]:
+        """One second of history, also returned; the topic and the replicas of each AIModel are found by its key."""
+        values: dict[str, float | None] = {}
+        known = now_s - self.backlog_s <= SILENT_S
+        for key, topic in topics.items():
+            lying = self.backlog.get(topic) if known else None
+            traffic = self.traffic.get(topic)
+            values[f"model/{key}/backlog"] = None if lying is None else lying.total
+            values[f"model/{key}/ttft"] = traffic.ttft_p95_s if traffic else None
+            values[f"model/{key}/tok_s"] = self.tokens_per_s(now_s, replicas.get(key, ()))
+            values[f"queue/{topic}/queued"] = None if lying is None else lying.queued + lying.delayed
+            values[f"queue/{topic}/in"] = traffic.arrived.per_s(now_s) if traffic else 0.0
+            values[f"queue/{topic}/out"] = traffic.answered.per_s(now_s) if traffic else 0.0
+        if (sample := self.sample) and now_s - sample.at <= SILENT_S:
+            host = sample.host
+            values["host/cpu"] = host.cpu_pct
+            values["host/ram"] = 100 * host.ram_used_mib / host.ram_total_mib if host.ram_total_mib else None
+            for gpu in sample.gpus:
+                values[f"gpu/{gpu.uuid}/util"] = gpu.util_pct
+                values[f"gpu/{gpu.uuid}/vram"] = _percent(gpu.used_mib, gpu.total_mib)
+                values[f"gpu/{gpu.uuid}/power"] = _percent(gpu.power_w, gpu.power_limit_w)
+                values[f"gpu/{gpu.uuid}/temp"] = gpu.temp_c
+        self.rings.add(now_s, values)
+        return values
+
+    def tokens_per_s(self, now_s: float, replicas: Sequence[str]) -> float | None:
+        """Generated by these replicas together; `None` when none of them is heard."""
+        rates = [self.workers[name].tokens.per_s(now_s) for name in replicas if name in self.workers]
+        heard = [rate for rate in rates if rate is not None]
+        return sum(heard) if heard else None
+
+
+def _percent(part: float | None, whole: float | None) -> float | None:
+    return 100 * part / whole if part is not None and whole else None

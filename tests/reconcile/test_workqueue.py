@@ -1,0 +1,95 @@
+"""Keys to reconcile: once at a time, never lost, later after failures."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from operator_embed.workqueue import WorkQueue
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(clock: Clock) -> WorkQueue:
+    return WorkQueue(clock, jitter=lambda: 1.0)
+
+
+async def nothing(queue: WorkQueue) -> bool:
+    """Whether `take` has nothing to give."""
+    taking = asyncio.ensure_future(queue.take())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if taking.done():
+        queue.done(taking.result())
+        return False
+    taking.cancel()
+    return True
+
+
+async def test_a_key_added_often_is_taken_once(queue: WorkQueue) -> None:
+    for _ in range(5):
+        queue.add("a")
+    assert await queue.take() == "a"
+    queue.done("a")
+    assert await nothing(queue)
+
+
+async def test_a_key_added_while_it_is_worked_on_comes_again(queue: WorkQueue) -> None:
+    queue.add("a")
+    await queue.take()
+    queue.add("a")
+    assert await nothing(queue), "two workers would have the same key"
+    queue.done("a")
+    assert await queue.take() == "a"
+
+
+async def test_failures_back_off_and_a_success_forgets_them(queue: WorkQueue, clock: Clock) -> None:
+    waits = []
+    for _ in range(14):
+        queue.add("a")
+        await queue.take()
+        queue.done("a", failed=True)
+        waits.append(round(queue._when["a"] - clock.now_s, 3))
+        clock.now_s = queue._when["a"]
+    assert waits[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert waits[-1] == 300
+    await queue.take()
+    queue.done("a")
+    queue.add("a")
+    assert await queue.take() == "a"
+    queue.done("a", failed=True)
+    assert queue._when["a"] - clock.now_s == pytest.approx(0.1)
+
+
+async def test_a_sooner_time_wins(queue: WorkQueue, clock: Clock) -> None:
+    queue.add("a", 60)
+    queue.add("a", 5)
+    queue.add("a", 30)
+    clock.now_s = 5
+    assert await queue.take() == "a"
+    queue.done("a")
+    clock.now_s = 100
+    assert await nothing(queue)
+
+
+async def test_waiting_ends_when_something_is_added() -> None:
+    queue = WorkQueue(asyncio.get_running_loop().time)
+    taking = asyncio.ensure_future(queue.take())
+    await asyncio.sleep(0)
+    queue.add("a")
+    async with asyncio.timeout(5):
+        assert await taking == "a"
