@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final as Constant
 
 import platformdirs
+
+MAX_SOCKET_PATH_BYTES: Constant = 107
+LONGEST_SOCKET_NAME: Constant = "bell/4194304-0123abcd"
+NETWORK_FILESYSTEMS: Constant = (
+    *("afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2"),
+    *("orangefs", "smb2", "smb3", "smbfs", "vboxsf"),
+    *("fuse.ceph", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
+)
+"""Where locks and shared memory do not hold between machines, or not at all."""
 
 
 class HomeError(Exception):
@@ -85,3 +97,56 @@ class Home:
     @property
     def bells(self) -> Path:
         return self.sockets / "bell"
+
+    def prepare(self) -> None:
+        """Create the folders, for their owner only; raises `HomeError` where they would not be safe."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (kind := filesystem(self.root)) in NETWORK_FILESYSTEMS:
+                raise HomeError(f"{self.root}: is on a network file system ({kind}); set UPLION_HOME to a local folder")
+            _own(self.root)
+            self.root.chmod(0o700)
+            for folder in (self.secrets, self.weights, self.logs, self.nats, self.procs.parent, self.procs):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            self._prepare_sockets()
+        except OSError as error:
+            raise HomeError(
+                f"{error.filename or self.root}: cannot be used: {error.strerror}; set UPLION_HOME to a folder of yours"
+            ) from error
+
+    def _prepare_sockets(self) -> None:
+        """Anybody may have made the folder before us where it lies in a public place."""
+        if len(longest := bytes(self.sockets / LONGEST_SOCKET_NAME)) > MAX_SOCKET_PATH_BYTES:
+            raise HomeError(
+                f"{self.sockets}: sockets in it would have paths of {len(longest)} bytes, {MAX_SOCKET_PATH_BYTES} are "
+                "possible; set XDG_RUNTIME_DIR or TMPDIR to a shorter folder"
+            )
+        for folder in (self.sockets, self.bells):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _own(folder)
+            if (mode := stat.S_IMODE(folder.lstat().st_mode)) & 0o077:
+                raise HomeError(f"{folder}: is open to other users (mode {mode:o}); remove it, then start again")
+
+
+def filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Type of the file system that `path` is on, empty when the kernel does not say; see proc_pid_mountinfo(5)."""
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    real, longest, kind = path.resolve(), -1, ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = Path(re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4]))
+        if real.is_relative_to(point) and len(point.parts) >= longest:
+            longest, kind = len(point.parts), after.split()[0]
+    return kind
+
+
+def _own(folder: Path) -> None:
+    """Refuse a folder of another user's, and a link that stands in its place in a public folder."""
+    found = folder.stat() if folder.parent.stat().st_uid == os.getuid() else folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise HomeError(
+            f"{folder}: is not a folder of yours (its owner has uid {found.st_uid}); remove it or use another"
+        )

@@ -1,0 +1,75 @@
+"""How processes tell each other that the store changed: one datagram to everybody who waits."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+
+def ring(folder: Path) -> None:
+    """Wake all who wait; never blocks. Sockets that nobody holds any more are removed."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
+        for bell in _bells(folder):
+            try:
+                sender.sendto(b"!", bell)
+            except ConnectionRefusedError:
+                with suppress(FileNotFoundError):
+                    os.unlink(bell)
+            except OSError as error:
+                # A full buffer has woken its owner already; a socket that is gone or not ours has no owner to wake.
+                if error.errno not in (errno.EAGAIN, errno.ENOENT, errno.EACCES, errno.ENOBUFS):
+                    raise
+
+
+class Doorbell:
+    """One who waits; a context manager, used on one event loop."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._socket: socket.socket | None = None
+        self._rung = asyncio.Event()
+
+    def __enter__(self) -> Doorbell:
+        bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            bell.bind(str(self._path))
+            asyncio.get_running_loop().add_reader(bell, self._hear)
+        except BaseException:
+            bell.close()
+            raise
+        self._socket = bell
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+        self._path.unlink(missing_ok=True)
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Return True once it was rung since the last call, False after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        self._rung.clear()
+        return True
+
+    def _hear(self) -> None:
+        with suppress(BlockingIOError):
+            while self._socket is not None and self._socket.recv(16):
+                self._rung.set()
+
+
+def _bells(folder: Path) -> list[str]:
+    try:
+        return [entry.path for entry in os.scandir(folder)]
+    except FileNotFoundError:
+        return []

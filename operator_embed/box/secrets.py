@@ -1,0 +1,80 @@
+"""Keys for remote models: read once when a model is applied, then kept in files of their owner's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final as Constant
+
+from operator_embed.aimodel import Spec
+from operator_embed.box.database import StoreError
+from operator_embed.schema import KEY_SOURCES
+
+MAX_KEY_BYTES: Constant = 65_536
+
+
+class Secrets:
+    """The folder `secrets/` of a box."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str] = os.environ) -> None:
+        self._folder, self._env = folder, env
+
+    def path(self, name: str) -> Path:
+        """The file of a secret, whether it is there or not; `ValueError` for a name that is none."""
+        if not re.fullmatch(KEY_SOURCES["secret"], name):
+            raise ValueError(f"not a name of a secret: {name!r}")
+        return self._folder / f"{name}.key"
+
+    def read(self, name: str) -> str | None:
+        """The key, or `None` when there is none of that name."""
+        try:
+            return self.path(name).read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, key: str) -> None:
+        """Store a key so that nobody ever sees half of it."""
+        path = self.path(name)
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key)
+        fresh.replace(path)
+
+    def delete(self, name: str) -> None:
+        """Remove a key; nothing when it is not there."""
+        self.path(name).unlink(missing_ok=True)
+
+    def given(self, spec: Spec) -> str | None:
+        """The key that a spec brings with it or says where to read; `None` for none, and for one stored already.
+
+        Raises `StoreError` where it cannot be read.
+        """
+        if spec.api_key is not None:
+            return spec.api_key
+        source, _, name = (spec.api_key_from or "").partition(":")
+        match source:
+            case "env":
+                if not (key := self._env.get(name, "").strip()):
+                    raise StoreError(
+                        f"spec.apiKeyFrom: the environment variable {name} is not set; export it, then apply"
+                    )
+                return key
+            case "file":
+                return _key_in(Path(name))
+            case "secret" if self.read(name) is None:
+                raise StoreError(f"spec.apiKeyFrom: there is no secret {name}; give the key with env or file once")
+        return None
+
+
+def _key_in(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            key = file.read(MAX_KEY_BYTES + 1)
+    except OSError as error:
+        raise StoreError(f"spec.apiKeyFrom: cannot read {path}: {error.strerror}") from error
+    if not (text := key.decode("utf-8", "replace").strip()) or len(key) > MAX_KEY_BYTES or not text.isprintable():
+        raise StoreError(f"spec.apiKeyFrom: {path} does not hold one key on one line")
+    return text

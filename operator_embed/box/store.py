@@ -1,0 +1,351 @@
+"""AIModels and events of a box, in one SQLite file that several processes share."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+from typing import Final as Constant
+
+import msgspec
+
+from operator_embed.aimodel import KIND, RESTARTED_AT, AIModel, Status
+from operator_embed.box import changes, events
+from operator_embed.box.changes import Change, Op, names
+from operator_embed.box.database import StoreError, connect, explained, transaction
+from operator_embed.box.doorbell import Doorbell, ring
+from operator_embed.box.events import Event
+from operator_embed.box.home import Home
+from operator_embed.box.secrets import Secrets
+from operator_embed.schema import from_fields, problems, to_fields
+
+FORMAT: Constant = 1
+"""Version of the file; a newer one is refused."""
+EVENT: Constant = "Event"
+NET_S: Constant = 1.0
+"""How often a watcher looks by itself, in case no bell rang."""
+OUR_ANNOTATIONS: Constant = "uplion.io/"
+
+Pairs = tuple[tuple[str, str], ...]
+
+_TABLES: Constant = """
+CREATE TABLE models(
+  ns TEXT NOT NULL, name TEXT NOT NULL, uid TEXT NOT NULL, generation INTEGER NOT NULL, rv INTEGER NOT NULL,
+  created_s REAL NOT NULL, deleted_s REAL, labels TEXT NOT NULL, annotations TEXT NOT NULL,
+  spec TEXT NOT NULL, previous TEXT, status TEXT NOT NULL,
+  PRIMARY KEY(ns, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE soft(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE term(epoch INTEGER NOT NULL) STRICT;
+INSERT INTO term VALUES (0)
+"""
+_SELECT_ALL: Constant = """
+SELECT ns, name, uid, generation, rv, created_s, deleted_s, labels, annotations, spec, status FROM models
+ORDER BY ns, name
+"""
+_SELECT_ONE: Constant = """
+SELECT ns, name, uid, generation, rv, created_s, deleted_s, labels, annotations, spec, status FROM models
+WHERE ns = ? AND name = ?
+"""
+_INSERT: Constant = """
+INSERT INTO models(ns, name, uid, generation, rv, created_s, labels, annotations, spec, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_UPDATE: Constant = """
+UPDATE models SET previous = iif(spec = ?1, previous, spec), spec = ?1, labels = ?, annotations = ?, generation = ?,
+rv = ? WHERE ns = ? AND name = ?
+"""
+
+
+class NotFound(StoreError):
+    """No AIModel has that key."""
+
+
+class Conflict(StoreError):
+    """Somebody else changed the model since it was read, or it is being deleted."""
+
+
+class Invalid(StoreError):
+    """The change would leave a spec that nobody can run."""
+
+
+class Deposed(StoreError):
+    """A newer leader writes the status now."""
+
+
+class Store:
+    """One process's, one thread's connection; every method takes well under a millisecond and raises `StoreError`.
+
+    Reading and watching: `rv = store.version()`, then `store.list()`, then `store.watch(rv)`.
+    """
+
+    def __init__(self, home: Home, now: Callable[[], float] = time.time) -> None:
+        """Open the store, create it where there is none; raises `HomeError` and `StoreError`."""
+        home.prepare()
+        self._home, self._now = home, now
+        self._secrets = Secrets(home.secrets)
+        tables = f"{_TABLES};{changes.TABLES};{events.TABLES}"
+        self._connection = connect(home.store, version=FORMAT, schema=tables, synchronous="NORMAL")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def version(self) -> int:
+        """Of the newest change; what `watch` starts from."""
+        with explained(self._home.store):
+            return changes.newest(self._connection)
+
+    def list(self) -> tuple[AIModel, ...]:
+        """All models, also those being deleted, sorted by namespace and name."""
+        with explained(self._home.store):
+            return tuple(_model(row) for row in self._connection.execute(_SELECT_ALL))
+
+    def get(self, key: str) -> AIModel | None:
+        """One model by `namespace/name`."""
+        with explained(self._home.store):
+            return self._find(key)
+
+    def previous(self, key: str) -> AIModel | None:
+        """The model with the spec that it had before the last change; `None` when it never had another."""
+        with explained(self._home.store):
+            row = self._connection.execute(
+                "SELECT previous FROM models WHERE ns = ? AND name = ?", names(key)
+            ).fetchone()
+            model = self._find(key)
+            return replace(model, spec=from_fields(msgspec.json.decode(row[0]))) if model and row and row[0] else None
+
+    def apply(self, model: AIModel) -> tuple[Literal["created", "configured", "unchanged"], AIModel]:
+        """Create or replace spec, labels and annotations; returns what was done and the model as stored.
+
+        With `model.resource_version` only if nobody changed it since, else `Conflict`; so is a model being deleted.
+        Annotations of ours (`uplion.io/...`) survive a text without them, unless it came with a `resource_version`.
+        A key goes into `secrets/`; a new key of an existing model replaces its replicas.
+        """
+        key = self._secrets.given(model.spec)
+        name = f"{model.namespace}.{model.name}"
+        spec = replace(model.spec, api_key=None, api_key_from=f"secret:{name}") if key is not None else model.spec
+        wanted = replace(model, spec=spec)
+        _refuse_invalid(wanted)
+        with self._writing():
+            if (old := self._find(model.key)) is None:
+                if model.resource_version:
+                    raise Conflict(f"{model.key}: is gone since it was read; remove resourceVersion to create it again")
+                if key is not None:
+                    self._secrets.write(name, key)
+                return "created", self._insert(wanted)
+            _refuse_stale(old, model.resource_version)
+            new_key = key is not None and key != self._secrets.read(name)
+            if not model.resource_version:
+                wanted = replace(wanted, annotations=_with_ours(wanted.annotations, old.annotations))
+            if key is not None and new_key:
+                self._secrets.write(name, key)
+                if old.spec == wanted.spec:
+                    wanted = replace(wanted, annotations=_restarted(wanted.annotations, self._now()))
+            stored = self._update(old, wanted, new_key=new_key)
+            return ("unchanged" if stored is old else "configured"), stored
+
+    def patch(self, key: str, change: Callable[[AIModel], AIModel], *, resource_version: str = "") -> AIModel:
+        """Change spec, labels or annotations of the model as it is now; nobody can come between reading and writing.
+
+        Raises `NotFound`, `Conflict` as `apply`, `Invalid`, and whatever `change` raises.
+        """
+        with self._writing():
+            old = self._existing(key)
+            _refuse_stale(old, resource_version)
+            new = change(old)
+            _refuse_invalid(new)
+            return self._update(old, new)
+
+    def delete(self, key: str, *, resource_version: str = "") -> AIModel:
+        """Set `deletionTimestamp`; whoever leads drains the model and calls `remove`. Again is no error."""
+        with self._writing():
+            old = self._existing(key)
+            if old.deleted_s is not None:
+                return old
+            _refuse_stale(old, resource_version)
+            rv = self._log(KIND, key, Op.MODIFIED)
+            deleted = replace(old, deleted_s=self._now(), resource_version=str(rv))
+            self._connection.execute(
+                "UPDATE models SET deleted_s = ?, rv = ? WHERE ns = ? AND name = ?",
+                (deleted.deleted_s, rv, *names(key)),
+            )
+            return deleted
+
+    def remove(self, key: str) -> None:
+        """Drop the row and the key of its own; only for the leader, when nothing of the model is left."""
+        with self._writing():
+            gone = self._connection.execute("DELETE FROM models WHERE ns = ? AND name = ?", names(key))
+            if gone.rowcount:
+                self._secrets.delete(".".join(names(key)))
+                self._log(KIND, key, Op.DELETED)
+
+    def put_status(self, key: str, status: Status, epoch: int) -> bool:
+        """Write the status; False when it is the same as before or the model is gone.
+
+        Raises `Deposed` when `epoch` is not the newest leader's. `resource_version` stays: it tells users of changes by
+        users.
+        """
+        with self._writing():
+            if epoch < (newest := self._epoch()):
+                raise Deposed(f"{key}: status of leader {epoch} refused, leader {newest} has taken over")
+            old = self._find(key)
+            new = replace(status, epoch=epoch)
+            if old is None or replace(old.status, epoch=epoch) == new:
+                return False
+            self._log(KIND, key, Op.STATUS)
+            self._connection.execute(
+                "UPDATE models SET status = ? WHERE ns = ? AND name = ?", (_json(new), *names(key))
+            )
+            return True
+
+    def next_epoch(self) -> int:
+        """Begin a leader's term; status of older terms is refused from now on."""
+        with self._writing():
+            self._connection.execute("UPDATE term SET epoch = epoch + 1")
+            return self._epoch()
+
+    def record(self, event: Event) -> None:
+        """Keep an event; `id`, `rv`, `count` and times in it are the store's to set."""
+        with self._writing():
+            events.record(self._connection, event, self._log(EVENT, event.model, Op.ADDED), self._now())
+
+    def events(self, limit: int = 1_000, *, model: str | None = None, since_rv: int = 0) -> tuple[Event, ...]:
+        """What happened in the last seven days, newest first; `since_rv` leaves out what was seen before."""
+        with explained(self._home.store):
+            return events.newest(self._connection, limit, model, since_rv, self._now() - events.KEPT_S)
+
+    def soft(self, key: str) -> str | None:
+        """A note of the engine to its successor."""
+        with explained(self._home.store):
+            row = self._connection.execute("SELECT value FROM soft WHERE key = ?", (key,)).fetchone()
+            return None if row is None else str(row[0])
+
+    def put_soft(self, key: str, value: str) -> None:
+        """Keep a note; wakes nobody."""
+        with explained(self._home.store):
+            self._connection.execute(
+                "INSERT INTO soft VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", (key, value)
+            )
+
+    def changes(self, since: int) -> tuple[Change, ...]:
+        """What changed after version `since`, oldest first; raises `Expired`."""
+        with explained(self._home.store):
+            return changes.after(self._connection, since)
+
+    async def watch(self, since: int) -> AsyncIterator[Change]:
+        """Changes after version `since` as they come, from this and any other process; raises `Expired`."""
+        with Doorbell(self._home.bells) as bell:
+            while True:
+                for change in self.changes(since):
+                    since = change.rv
+                    yield change
+                await bell.wait(NET_S)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction; who watches is told after it, if it changed anything."""
+        with explained(self._home.store):
+            before = changes.newest(self._connection)
+            with transaction(self._connection):
+                yield
+            if changes.newest(self._connection) != before:
+                ring(self._home.bells)
+
+    def _epoch(self) -> int:
+        return int(self._connection.execute("SELECT epoch FROM term").fetchone()[0])
+
+    def _find(self, key: str) -> AIModel | None:
+        row = self._connection.execute(_SELECT_ONE, names(key)).fetchone()
+        return _model(row) if row else None
+
+    def _existing(self, key: str) -> AIModel:
+        if model := self._find(key):
+            return model
+        raise NotFound(f"{key}: there is no such {KIND}; uplion get models lists them")
+
+    def _log(self, kind: str, key: str, op: Op) -> int:
+        return changes.add(self._connection, kind, key, op)
+
+    def _insert(self, model: AIModel) -> AIModel:
+        rv = self._log(KIND, model.key, Op.ADDED)
+        new = replace(
+            model,
+            uid=str(uuid.uuid4()),
+            generation=1,
+            resource_version=str(rv),
+            created_s=self._now(),
+            deleted_s=None,
+            labels=tuple(sorted(model.labels)),
+            annotations=tuple(sorted(model.annotations)),
+            status=Status(),
+        )
+        texts = _json(new.labels), _json(new.annotations), _json(to_fields(new.spec)), _json(new.status)
+        self._connection.execute(_INSERT, (new.namespace, new.name, new.uid, 1, rv, new.created_s, *texts))
+        return new
+
+    def _update(self, old: AIModel, wanted: AIModel, *, new_key: bool = False) -> AIModel:
+        """Store what users may change; `old` itself when nothing differs."""
+        new = replace(
+            old,
+            spec=wanted.spec,
+            labels=tuple(sorted(wanted.labels)),
+            annotations=tuple(sorted(wanted.annotations)),
+            generation=old.generation + (new_key or wanted.spec != old.spec),
+        )
+        if new == old:
+            return old
+        new = replace(new, resource_version=str(rv := self._log(KIND, old.key, Op.MODIFIED)))
+        texts = _json(to_fields(new.spec)), _json(new.labels), _json(new.annotations)
+        self._connection.execute(_UPDATE, (*texts, new.generation, rv, *names(old.key)))
+        return new
+
+
+def _model(row: tuple[Any, ...]) -> AIModel:
+    namespace, name, uid, generation, rv, created_s, deleted_s, labels, annotations, spec, status = row
+    return AIModel(
+        namespace=namespace,
+        name=name,
+        uid=uid,
+        generation=generation,
+        resource_version=str(rv),
+        created_s=created_s,
+        deleted_s=deleted_s,
+        labels=msgspec.json.decode(labels, type=Pairs),
+        annotations=msgspec.json.decode(annotations, type=Pairs),
+        spec=from_fields(msgspec.json.decode(spec)),
+        status=msgspec.json.decode(status, type=Status),
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _refuse_invalid(model: AIModel) -> None:
+    if model.spec.api_key is not None or not (model.spec.api_key_from or "secret:").startswith("secret:"):
+        raise Invalid(f"{model.key}: spec.apiKeyFrom: a key is taken in by apply only")
+    for field, problem in problems(to_fields(model.spec)):
+        raise Invalid(f"{model.key}: spec.{field}: {problem}")
+
+
+def _refuse_stale(stored: AIModel, resource_version: str) -> None:
+    if stored.deleted_s is not None:
+        raise Conflict(f"{stored.key}: is being deleted; wait until it is gone, then apply it again")
+    if resource_version not in ("", stored.resource_version):
+        raise Conflict(f"{stored.key}: was changed by somebody else since it was read; look again and retry")
+
+
+def _with_ours(wanted: Pairs, stored: Pairs) -> Pairs:
+    """What a text does not say about our own annotations stays as it is."""
+    return tuple(
+        {**{name: value for name, value in stored if name.startswith(OUR_ANNOTATIONS)}, **dict(wanted)}.items()
+    )
+
+
+def _restarted(annotations: Pairs, now_s: float) -> Pairs:
+    at = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return tuple({**dict(annotations), RESTARTED_AT: at}.items())
