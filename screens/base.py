@@ -1,0 +1,131 @@
+"""What all screens on a fleet share: the newest view, head and last line, intents whose refusal is a toast."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, ClassVar
+
+from textual import getters, on, work
+from textual.app import App, ComposeResult
+from textual.events import ScreenResume
+from textual.reactive import reactive, var
+from textual.screen import Screen
+
+from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
+from screens.actions import Hint, Scope, mutating
+from screens.format import Spans, Tone, clock
+from screens.widgets.head import Fields, Head, Tab
+from screens.widgets.hints import Hints
+from screens.widgets.table import Table
+
+WIDTHS = [(0, "-narrow"), (80, "-normal"), (120, "-wide")]
+HEIGHTS = [(0, "-short"), (20, "-medium"), (36, "-tall")]
+ALWAYS = (Hint("table.filter"), Hint("everywhere.command_line"), Hint("everywhere.help"), Hint("everywhere.leave"))
+"""End of the last line of a screen with a table."""
+
+
+class FleetApp(App[str | None]):
+    """The program around the screens: which fleet, and whether the display stands still."""
+
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    VERTICAL_BREAKPOINTS = HEIGHTS
+    VIEWS: ClassVar[tuple[Tab, ...]] = ()
+    """Key, title and action of each view; the action is `go_<mode>`."""
+
+    paused: var[FleetView | None] = var(None)
+    """The view that is shown while the display is paused."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        super().__init__()
+        self.fleet = fleet
+
+    def open_model(self, key: str) -> None:
+        """Show all about an AIModel; screens do not know each other."""
+        raise NotImplementedError
+
+    def open_queue(self, key: str) -> None:
+        """Show the queues with the cursor on the one of an AIModel."""
+        raise NotImplementedError
+
+
+def context_end(view: FleetView, paused: bool, wide: bool) -> Spans:
+    """Right end of the head: `gpu-01 · box · live   22:41:03`; trouble costs a narrow screen the kind."""
+    context = view.context
+    tone: Tone = "error" if context.tone == "error" else "warning" if context.tone == "warning" else ""
+    words, tone = (f"PAUSED {clock(view.at_s)}", "warning") if paused else (context.headline, tone)
+    parts = [context.name, context.kind] if wide or not tone else [context.name]
+    names = "".join(f"{part} · " for part in parts if part)
+    return ((names, ""), (words, tone), (f"   {clock(view.at_s)}" if wide else "", ""))
+
+
+class FleetScreen(Screen[None]):
+    """A screen on one fleet: `view` is all it knows, `draw` the only place where it draws."""
+
+    SCOPES: ClassVar[tuple[Scope, ...]] = ()
+    """Whose actions it has, besides those of its tables and those known everywhere; help lists them."""
+    HINTS: ClassVar[Sequence[Hint]] = ALWAYS
+
+    app = getters.app(FleetApp)
+    view: reactive[FleetView] = reactive(FleetView())
+
+    def __init__(self, fleet: Fleet) -> None:
+        super().__init__()
+        self.fleet = fleet
+
+    def compose(self) -> ComposeResult:
+        yield Head(id="head")
+        yield from self.body()
+        yield Hints(self.HINTS)
+
+    def body(self) -> ComposeResult:
+        """What stands between the head and the last line."""
+        yield from ()
+
+    def totals(self, wide: bool) -> Fields:
+        """The second line of the head."""
+        return ()
+
+    def draw(self) -> None:
+        """Show `self.view`."""
+
+    def on_mount(self) -> None:
+        self.follow()
+
+    @work
+    async def follow(self) -> None:
+        async for _ in self.fleet.changes():
+            self.take_newest()
+
+    @on(ScreenResume)
+    def take_newest(self) -> None:
+        """A screen that cannot be seen does nothing; it catches up when it returns."""
+        if self.is_current:
+            self.view = self.app.paused or self.fleet.view()
+
+    def watch_view(self) -> None:
+        paused, view = self.app.paused is not None, self.view
+        active = f"go_{self.app.current_mode}"
+        self.query_one(Head).show(self.app.VIEWS, active, lambda wide: context_end(view, paused, wide), self.totals)
+        self.draw()
+
+    @on(Table.Filtering)
+    async def show_filter_line(self, event: Table.Filtering) -> None:
+        """One filter line a screen, for the table that asked last."""
+        from screens.widgets.filter_line import FilterLine
+
+        await self.query(FilterLine).remove()
+        if event.wanted:
+            await self.mount(FilterLine(event.table), before=self.query_one(Hints))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave out what a read-only context refuses; the fleet refuses it as well."""
+        return not (self.fleet.read_only and action in mutating(self.SCOPES))
+
+    async def intend(self, intent: Awaitable[Any]) -> bool:
+        """Await an intent; a refusal becomes a toast, and False."""
+        try:
+            await intent
+        except FleetError as refusal:
+            self.notify(str(refusal), severity="error", markup=False)
+            return False
+        return True

@@ -1,0 +1,93 @@
+"""Columns of a table: what each shows of a row, and which of them fit into a width."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Generic, Protocol, TypeVar
+
+from screens.format import Tone
+
+FREE_CELLS = 2
+"""On the right of a column that grows, so that a scrollbar comes and goes without moving a column."""
+MARGIN_CELLS = 2
+"""Of a table's width: the marks on the left, a scrollbar on the right."""
+
+
+class Row(Protocol):
+    """What a table needs to know of a row."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+
+
+R = TypeVar("R", bound=Row)
+
+Value = float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[R]):
+    """One column; `text` gets the row and the view's Unix time."""
+
+    title: str
+    width: int
+    text: Callable[[R, float], str]
+    _: KW_ONLY
+    tone: Callable[[R], Tone] = lambda row: ""
+    value: Callable[[R], Value] | None = None
+    """What a figure is sorted and compared by, `None` for unknown; columns without are text."""
+    right: bool = False
+    middle: bool = False
+    """What is too long loses its middle instead of its end."""
+    grow: bool = False
+    """Takes the cells left over; one column of a table does."""
+    least: int = 0
+    """Shrinks to this many cells before columns are dropped; 0 does not shrink."""
+    drop: int = 0
+    """Narrow terminals lose the highest number first; 0 always stays."""
+    since: int = 0
+    """Least width of the table, margins included, at which it is shown unasked."""
+    until: int = 1_000
+    """Most width at which it is shown: where a narrow and a wide column say the same."""
+    gap: int = 1
+    """Free cells before it."""
+    ticks: bool = False
+    """Changes with the clock alone."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a filter may call it: `REQ/S` is `reqs` and `req`."""
+        words = re.findall(r"[a-z0-9]+", self.title.lower())
+        return ("".join(words), words[0]) if words else ()
+
+
+Placed = tuple[tuple[Column[R], int], ...]
+"""Columns in their order, each with its width in cells."""
+
+
+def lay_out(columns: Sequence[Column[R]], width: int, *, wide: bool = False) -> Placed[R]:
+    """The columns that fit into `width` cells, the growing one with what is left; `wide` keeps all of them."""
+    kept = [c for c in columns if (wide or c.since <= width + MARGIN_CELLS) and width < c.until]
+
+    def needed(least: bool = True) -> int:
+        return sum(((c.least if least else 0) or c.width) + c.gap for c in kept)
+
+    while not wide and needed() > width and (first := max(kept, key=lambda c: c.drop)).drop:
+        kept.remove(first)
+    short = max(0, needed(least=False) - width)
+    spare = max(0, width - needed(least=False) - FREE_CELLS)
+    return tuple((c, c.width + spare * c.grow - (min(short, c.width - c.least) if c.least else 0)) for c in kept)
+
+
+def letters(columns: Sequence[Column[R]]) -> dict[str, Column[R]]:
+    """The key that sorts by each column: the first letter of its title that no column before it has."""
+    taken: dict[str, Column[R]] = {}
+    for column in columns:
+        letter = next((c for c in column.title.lower() if c.isalnum() and c not in taken), "")
+        if letter:
+            taken[letter] = column
+    return taken

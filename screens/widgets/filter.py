@@ -1,0 +1,70 @@
+"""The filter of a table: `text`, `!text`, `~fuzzy`, `backlog>100 & ready<desired`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+Value = float | str | None
+Field = Callable[[R], Value]
+Predicate = Callable[[R], bool]
+
+COMPARISON = re.compile(r"\s*([a-z][\w%/.-]*|\d+[a-z]\w*)\s*(>=|<=|!=|==|=|>|<)\s*(.*?)\s*", re.IGNORECASE)
+NUMBER = re.compile(r"(\d+(?:\.\d+)?)([a-z%]*)", re.IGNORECASE)
+FACTORS = {"": 1.0, "%": 1.0, "k": 1e3, "m": 1e6, "s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    ">": gt, "<": lt, ">=": ge, "<=": le, "=": eq, "==": eq, "!=": ne,
+}  # fmt: skip
+
+
+class FilterError(ValueError):
+    """The text is no filter; says what to write instead."""
+
+
+def parse(text: str, fields: Mapping[str, Field[R]], words: Callable[[R], str]) -> Predicate[R]:
+    """What `text` asks of a row; all terms between `&` hold. `words` is the row as text. Raises `FilterError`."""
+    terms = [_term(term.strip(), fields, words) for term in text.split("&") if term.strip()]
+    return lambda row: all(term(row) for term in terms)
+
+
+def _term(term: str, fields: Mapping[str, Field[R]], words: Callable[[R], str]) -> Predicate[R]:
+    if term.startswith("!"):
+        inner = _term(term[1:].strip(), fields, words)
+        return lambda row: not inner(row)
+    if term.startswith("~"):
+        pattern = re.compile(".*?".join(map(re.escape, term[1:].replace(" ", ""))), re.IGNORECASE)
+        return lambda row: pattern.search(words(row)) is not None
+    if match := COMPARISON.fullmatch(term):
+        return _comparison(match[1], match[2], match[3], fields)
+    needle = term.casefold()
+    return lambda row: needle in words(row).casefold()
+
+
+def _comparison(name: str, sign: str, operand: str, fields: Mapping[str, Field[R]]) -> Predicate[R]:
+    left = fields.get(name.lower().strip("%"))
+    if left is None:
+        raise FilterError(f"no column {name}; there are {', '.join(sorted(fields))}")
+    if not operand:
+        raise FilterError(f"{name}{sign} what? a number, a word or another column")
+    right = fields.get(operand.lower())
+    wanted = _literal(operand)
+    compare = OPERATORS[sign]
+
+    def holds(row: R) -> bool:
+        a, b = left(row), right(row) if right else wanted
+        if a is None or b is None:
+            return False
+        if isinstance(a, str) or isinstance(b, str):
+            a, b = str(a).casefold(), str(b).casefold()
+        return bool(compare(a, b))
+
+    return holds
+
+
+def _literal(operand: str) -> float | str:
+    match = NUMBER.fullmatch(operand)
+    factor = FACTORS.get(match[2].lower()) if match else None
+    return operand if match is None or factor is None else float(match[1]) * factor

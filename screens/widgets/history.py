@@ -1,0 +1,36 @@
+"""A figure over time as braille: two samples a cell, four levels a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+LEFT = (0x00, 0x40, 0x44, 0x46, 0x47)
+RIGHT = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
+
+
+def braille_line(samples: Sequence[float | None], width: int, height: int, y: int) -> str:
+    """Line `y` of an area chart of 0..1, newest right, two samples a cell; `None` is a gap, zero a base line."""
+    shown = [None] * (2 * width - len(samples)) + list(samples[-2 * width :])
+    base = 4 * (height - 1 - y)
+    dots = [0 if s is None else min(max(max(1, round(s * 4 * height)) - base, 0), 4) for s in shown]
+    pairs = zip(dots[::2], dots[1::2], strict=True)
+    return "".join(chr(0x2800 + LEFT[a] + RIGHT[b]) if a or b else " " for a, b in pairs)
+
+
+def scaled(samples: Sequence[float | None], top: float | None = None) -> tuple[float | None, ...]:
+    """Samples as parts of `top`, by default of their largest."""
+    most = top or max((s for s in samples if s is not None), default=0.0)
+    return tuple(None if s is None else min(s / most, 1.0) if most > 0 else 0.0 for s in samples)
+
+
+def shape(samples: Sequence[float | None], width: int) -> str:
+    """One line that shows how a figure moved, without its height; blank when it was zero all the time.
+
+    What hardly moved is a base line: stretched to its own extremes, noise would look like news.
+    """
+    known = [s for s in samples if s is not None]
+    if not any(known):
+        return " " * width
+    least, most = min(known), max(known)
+    stretch = max(most - least, most / 2)
+    return braille_line([None if s is None else (s - least) / stretch for s in samples], width, 1, 0)
