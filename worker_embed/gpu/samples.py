@@ -39,6 +39,8 @@ class GpuSample(msgspec.Struct, frozen=True, array_like=True):
     processes: tuple[GpuProcess, ...]
     lost: str = ""
     """Why the GPU cannot be read any more (`Xid 79, fell off the bus`); its figures are then None."""
+    free_mib: float | None = None
+    """What can still be allocated; less than total - used by what the driver keeps for itself."""
 
 
 class SessionSample(msgspec.Struct, frozen=True, array_like=True):
