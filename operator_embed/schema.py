@@ -107,7 +107,7 @@ FIELDS: Constant = (
         attribute="engine",
         kind="string",
         help="What runs the model; auto decides by type and source.",
-        choices=tuple(Engine),
+        choices=tuple(engine.value for engine in Engine),
     ),
     Field(
         name="source",

@@ -9,6 +9,10 @@ import secrets
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import Final as Constant
+
+LOOK_S: Constant = 1.0
+"""How often a watcher looks by itself, in case no bell rang."""
 
 
 def ring(folder: Path) -> None:

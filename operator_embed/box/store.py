@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +18,7 @@ from operator_embed.aimodel import KIND, RESTARTED_AT, AIModel, Status
 from operator_embed.box import changes, events
 from operator_embed.box.changes import Change, Op, names
 from operator_embed.box.database import StoreError, connect, explained, transaction
-from operator_embed.box.doorbell import Doorbell, ring
+from operator_embed.box.doorbell import LOOK_S, Doorbell, ring
 from operator_embed.box.events import Event
 from operator_embed.box.home import Home
 from operator_embed.box.secrets import Secrets
@@ -26,8 +27,6 @@ from operator_embed.schema import from_fields, problems, to_fields
 FORMAT: Constant = 1
 """Version of the file; a newer one is refused."""
 EVENT: Constant = "Event"
-NET_S: Constant = 1.0
-"""How often a watcher looks by itself, in case no bell rang."""
 OUR_ANNOTATIONS: Constant = "uplion.io/"
 
 Pairs = tuple[tuple[str, str], ...]
@@ -102,7 +101,7 @@ class Store:
     def list(self) -> tuple[AIModel, ...]:
         """All models, also those being deleted, sorted by namespace and name."""
         with explained(self._home.store):
-            return tuple(_model(row) for row in self._connection.execute(_SELECT_ALL))
+            return read_models(self._connection)
 
     def get(self, key: str) -> AIModel | None:
         """One model by `namespace/name`."""
@@ -243,7 +242,7 @@ class Store:
                 for change in self.changes(since):
                     since = change.rv
                     yield change
-                await bell.wait(NET_S)
+                await bell.wait(LOOK_S)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -302,6 +301,11 @@ class Store:
         texts = _json(to_fields(new.spec)), _json(new.labels), _json(new.annotations)
         self._connection.execute(_UPDATE, (*texts, new.generation, rv, *names(old.key)))
         return new
+
+
+def read_models(connection: sqlite3.Connection) -> tuple[AIModel, ...]:
+    """All models of a store, sorted by namespace and name."""
+    return tuple(_model(row) for row in connection.execute(_SELECT_ALL))
 
 
 def _model(row: tuple[Any, ...]) -> AIModel:

@@ -1,0 +1,157 @@
+"""Writes what workers report as used into the accounts, once for each request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final as Constant
+
+import msgspec
+
+from operator_embed.box.database import StoreError, connect, explained, transaction
+from worker_embed.queue.port import Delivery, Intake, Queue, QueueError, TopicSpec
+from worker_embed.wire import RESULT_TOPIC, Usage
+
+FORMAT: Constant = 1
+BATCH: Constant = 1_000
+GATHER_S: Constant = 1.0
+RETRY_S: Constant = 5.0
+CONSUMER: Constant = "usage"
+MAX_WAITING: Constant = 1_000_000
+"""Records that may wait while nobody writes them; workers of a box fill that in days."""
+LARGEST: Constant = 2**63 - 1
+
+TABLES: Constant = """
+CREATE TABLE usage(
+  request_id TEXT PRIMARY KEY, model TEXT NOT NULL, ai_model_namespace TEXT NOT NULL, ai_model_name TEXT NOT NULL,
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, total_tokens INTEGER NOT NULL,
+  status TEXT NOT NULL, attempt INTEGER NOT NULL, replica TEXT NOT NULL,
+  started_ms INTEGER NOT NULL, first_token_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, written_ms INTEGER NOT NULL
+) STRICT
+"""
+_INSERT: Constant = """
+INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(request_id) DO NOTHING
+"""
+
+_log = logging.getLogger(__name__)
+_decode: Constant = msgspec.json.Decoder(Usage).decode
+
+Row = tuple[str | int, ...]
+
+
+class UsageWriter:
+    """The one consumer of `res-topic`: a batch is one transaction, acknowledged once it is on the disk.
+
+    A record that was seen before changes nothing, so that a redelivery never counts twice.
+    """
+
+    def __init__(self, queue: Queue, path: Path, now: Callable[[], float] = time.time) -> None:
+        """`path` is accounts.db, created where there is none."""
+        self._queue, self._path, self._now = queue, path, now
+        self._connection: sqlite3.Connection | None = None
+
+    async def run(self) -> None:
+        """Write until cancelled; comes back by itself after errors of the queue and of the disk."""
+        with ThreadPoolExecutor(1, "usage") as thread:
+            try:
+                while True:
+                    try:
+                        await self._consume(thread)
+                    except QueueError as error:
+                        _log.warning("usage records wait in the queue: %s", error)
+                    await asyncio.sleep(RETRY_S)
+            finally:
+                thread.submit(self._disconnect)
+
+    async def _consume(self, thread: ThreadPoolExecutor) -> None:
+        await self._queue.ensure(TopicSpec(topic=RESULT_TOPIC, max_messages=MAX_WAITING))
+        intake = await self._queue.consume(RESULT_TOPIC, CONSUMER)
+        try:
+            await intake.grant(BATCH)
+            while True:
+                batch = await self._gather(intake)
+                await self._write(intake, batch, thread)
+                await intake.grant(len(batch))
+        except StoreError as error:
+            _log.error("usage records wait in the queue: %s", error)
+        finally:
+            await intake.close()
+
+    async def _gather(self, intake: Intake) -> list[Delivery]:
+        """One delivery, and what else comes within a second."""
+        batch = [await intake.next()]
+        try:
+            async with asyncio.timeout(GATHER_S):
+                while len(batch) < BATCH:
+                    batch.append(await intake.next())
+        except TimeoutError:
+            pass
+        return batch
+
+    async def _write(self, intake: Intake, batch: Sequence[Delivery], thread: ThreadPoolExecutor) -> None:
+        """Commit, then acknowledge; when the disk refuses, the batch goes back uncounted and `StoreError` is raised."""
+        readable: list[Delivery] = []
+        rows: list[Row] = []
+        for delivery in batch:
+            try:
+                rows.append(self._row(delivery.body))
+                readable.append(delivery)
+            except ValueError as error:
+                _log.warning("usage record %s is unreadable: %s", delivery.id, error)
+                await intake.dead(delivery, reason="Unreadable", error=str(error))
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, self._insert, rows)
+        except StoreError:
+            await asyncio.gather(*(intake.nack(delivery, delay_s=RETRY_S) for delivery in readable))
+            raise
+        await asyncio.gather(*(intake.ack(delivery) for delivery in readable))
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        """On the writer's own thread."""
+        if self._connection is None:
+            self._connection = connect(self._path, version=FORMAT, schema=TABLES, synchronous="FULL")
+        try:
+            with explained(self._path), transaction(self._connection):
+                self._connection.executemany(_INSERT, rows)
+        except StoreError:
+            self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _row(self, body: bytes) -> Row:
+        """Raises `ValueError` for what no row can hold."""
+        usage = _decode(body)
+        tokens = usage.usage
+        row: Row = (
+            usage.request_id,
+            usage.model,
+            usage.ai_model_namespace,
+            usage.ai_model_name,
+            tokens.prompt_tokens,
+            tokens.completion_tokens,
+            tokens.total_tokens,
+            usage.status.value,
+            usage.attempt,
+            usage.replica,
+            usage.started_ms,
+            usage.first_token_ms,
+            usage.ended_ms,
+            int(self._now() * 1000),
+        )
+        if not usage.request_id:
+            raise ValueError("request_id is empty")
+        for value in row:
+            if isinstance(value, int) and not 0 <= value <= LARGEST:
+                raise ValueError(f"a count is out of range: {value}")
+            if isinstance(value, str):
+                value.encode()
+        return row
