@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from rich.cells import cell_len
 
 from operator_embed.fleet.logs import LogLine
 from screens.format import Spans, Tone, clock, fit, safe_text
@@ -19,7 +21,6 @@ RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 TONES: dict[str, Tone] = {"debug": "muted", "warning": "warning", "error": "error"}
 MESSAGE_KEYS = ("message", "msg", "event")
 DROPPED_KEYS = {"level", "severity", "time", "timestamp", "ts", *MESSAGE_KEYS}
-SOURCE_CELLS = 24
 LINE_CHARACTERS = 2_000
 
 
@@ -39,12 +40,21 @@ class Look:
     """How log lines are shown."""
 
     times: bool = True
-    sources: bool = False
-    """Name the replica in each line."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What each log is called at the start of its lines; empty when there is only one."""
     least: str = ""
     columns: bool = False
     """Take JSON lines apart."""
     not_before_s: float | None = None
+
+
+def short_names(sources: Sequence[str], model: str) -> dict[str, str]:
+    """What is enough to tell the logs of a model apart, all equally long; nothing for a single one."""
+    if len(sources) < 2:
+        return {}
+    named = {source: safe_text(source.removeprefix(f"{model}-")) for source in sources}
+    width = max(map(cell_len, named.values()))
+    return {source: fit(name, width) for source, name in named.items()}
 
 
 def json_columns(text: str) -> str | None:
@@ -78,14 +88,14 @@ def shown(entry: Entry, look: Look) -> bool:
 def laid_out(entry: Entry, look: Look) -> Spans:
     """One entry as a line."""
     if entry.drawn:
-        return ((f"──── {clock(entry.at_s or 0)} " + "─" * 60, "accent"),)
+        return ((f"──── {clock(entry.at_s or 0)} ────", "accent"),)
     line = entry.line
     text = (json_columns(line.text) if look.columns else None) or safe_text(line.text, LINE_CHARACTERS)
     spans: list[tuple[str, Tone]] = []
     if look.times:
         spans.append((f"{clock(line.at_s) if line.at_s is not None else '':8} ", "muted"))
-    if look.sources:
-        spans.append((fit(safe_text(line.source), SOURCE_CELLS) + " ", "history"))
+    if look.names:
+        spans.append((look.names.get(line.source, line.source) + " ", "history"))
     spans.append((text, TONES.get(entry.level, "")))
     return tuple(spans)
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from textual import getters
 
 from screens.base import FleetScreen
+from screens.widgets.head import Fields
 from screens.widgets.hints import Hints
 from screens.widgets.pager import Pager
 from screens.widgets.search_line import SearchLine
+
+
+def title(path: str, *says: str) -> Fields:
+    """The second line of the head: where this is, then what is so, as far as there is room."""
+    return ((1, ((path, ""),)), *((0, ((f"  {what}", "muted"),)) for what in says if what))
 
 
 class TextScreen(FleetScreen):

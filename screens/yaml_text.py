@@ -10,7 +10,7 @@ from textual.binding import BindingType
 
 from operator_embed.fleet.fleet import Fleet, FleetError
 from screens.actions import Hint, Scope, bindings
-from screens.text import TextScreen
+from screens.text import TextScreen, title
 from screens.widgets.head import Fields
 from screens.widgets.pager import Pager
 from screens.widgets.text_lines import Line
@@ -44,7 +44,7 @@ class YamlScreen(TextScreen):
     def totals(self, wide: bool) -> Fields:
         model = next((m for m in self.view.models if m.key == self.key), None)
         what = f"generation {model.generation}" if model else "deleted"
-        return ((1, ((f"Models > {self.key.partition('/')[2]} > yaml", ""), (f"   {what}   read only", "muted"))),)
+        return title(f"Models > {self.key.partition('/')[2]} > yaml", what, "read only")
 
     def draw(self) -> None:
         model = next((m for m in self.view.models if m.key == self.key), None)

@@ -11,7 +11,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.events import MouseScrollUp, Resize
 from textual.geometry import Size
@@ -19,9 +19,12 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from screens.actions import bindings
 from screens.widgets.text_lines import Hit, Line, folds, literal, pieces, plain
 
 SIDEWAYS_CELLS = 16
+MOVES = {"move_down", "move_up", "move_first", "move_last", "half_down", "half_up", "page_down", "page_up"}
+"""Verbs of a table that move in a text as well."""
 
 
 class Pager(ScrollView, can_focus=True):
@@ -51,14 +54,7 @@ class Pager(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("j,down", "scroll_lines(1)"),
-        ("k,up", "scroll_lines(-1)"),
-        ("ctrl+d", "scroll_pages(0.5)"),
-        ("ctrl+u", "scroll_pages(-0.5)"),
-        ("pagedown", "scroll_pages(1)"),
-        ("pageup", "scroll_pages(-1)"),
-        ("g,home", "first"),
-        ("G,end", "last"),
+        *(b for b in bindings("table") if isinstance(b, Binding) and b.action in MOVES),
         ("left", "sideways(-1)"),
         ("right", "sideways(1)"),
     ]
@@ -253,19 +249,38 @@ class Pager(ScrollView, can_focus=True):
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
         self.following = False
 
-    def action_scroll_lines(self, lines: int) -> None:
+    def _scroll_by(self, lines: int) -> None:
         if lines < 0:
             self.following = False
         self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
 
-    def action_scroll_pages(self, pages: float) -> None:
-        self.action_scroll_lines(round(pages * max(1, self.size.height - 1)))
+    @property
+    def _page(self) -> int:
+        return max(1, self.size.height - 1)
 
-    def action_first(self) -> None:
+    def action_move_down(self) -> None:
+        self._scroll_by(1)
+
+    def action_move_up(self) -> None:
+        self._scroll_by(-1)
+
+    def action_half_down(self) -> None:
+        self._scroll_by(max(1, self._page // 2))
+
+    def action_half_up(self) -> None:
+        self._scroll_by(-max(1, self._page // 2))
+
+    def action_page_down(self) -> None:
+        self._scroll_by(self._page)
+
+    def action_page_up(self) -> None:
+        self._scroll_by(-self._page)
+
+    def action_move_first(self) -> None:
         self.following = False
         self.scroll_to(y=0, animate=False)
 
-    def action_last(self) -> None:
+    def action_move_last(self) -> None:
         self.scroll_to(y=self.max_scroll_y, animate=False)
 
     def action_sideways(self, steps: int) -> None:

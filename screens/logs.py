@@ -1,0 +1,180 @@
+"""Logs of a model's replicas, as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.reactive import reactive
+
+from operator_embed.fleet.fleet import Fleet, FleetError
+from screens.actions import Hint, Scope, bindings
+from screens.format import plural
+from screens.log_lines import KEPT_LINES, LEVELS, SINCE, LogBuffer, Look, laid_out, short_names, shown
+from screens.pace import joined
+from screens.text import TextScreen, title
+from screens.widgets.head import Fields
+from screens.widgets.pager import Pager
+
+PAUSE_S = 0.15
+"""A flood of lines is painted at most this often."""
+
+
+class LogsScreen(TextScreen):
+    """The newest lines of one replica, or of all that a model has and had."""
+
+    CSS_PATH = "logs.tcss"
+    SCOPES: ClassVar[tuple[Scope, ...]] = ("logs",)
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "end_search"), *bindings("logs")]
+    HINTS = (
+        Hint("everywhere.back"),
+        Hint("logs.search"),
+        Hint("logs.follow"),
+        Hint("logs.wrap"),
+        Hint("logs.times"),
+        Hint("logs.level"),
+        Hint("logs.since_longer", keys="< >"),
+        Hint("logs.columns"),
+        Hint("logs.line"),
+        Hint("logs.clear"),
+        Hint("logs.previous"),
+        Hint("everywhere.help"),
+    )
+
+    times: reactive[bool] = reactive(True)
+    least: reactive[int] = reactive(0)
+    """Index into `LEVELS`."""
+    since: reactive[int] = reactive(0)
+    """Index into `SINCE`."""
+    columns: reactive[bool] = reactive(False)
+
+    def __init__(self, fleet: Fleet, key: str, *, replica: str = "", previous: bool = False) -> None:
+        super().__init__(fleet)
+        self.key = key
+        self.replica = replica
+        self.previous = previous
+        self.buffer = LogBuffer()
+        self.sources: Sequence[str] = ()
+        self.replicas: set[str] = set()
+        self.not_before_s: float | None = None
+
+    def body(self) -> ComposeResult:
+        yield Pager(id="lines", limit=KEPT_LINES)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.pager.following = True
+        self.watch(self.pager, "following", self.say_how, init=False)
+        self.watch(self.pager, "wrap", self.say_how, init=False)
+        self.read()
+
+    def totals(self, wide: bool) -> Fields:
+        of = self.replica or plural(len(self.sources), "replica")
+        how = (
+            of,
+            "previous run" if self.previous else "",
+            "follows" if self.pager.following else "stands still",
+            f"from {LEVELS[self.least]}" if self.least else "",
+            f"since {SINCE[self.since][1]}" if self.since else "",
+            "wrapped" if self.pager.wrap else "",
+            "columns" if self.columns else "",
+        )
+        return title(f"Models > {self.key.partition('/')[2]} > logs", *how)
+
+    def draw(self) -> None:
+        """A replica that is new has a log that is not read yet."""
+        replicas = {r.key for r in self.view.replicas if r.model == self.key}
+        if not self.replica and replicas - self.replicas:
+            if self.replicas:
+                self.read()
+            self.replicas |= replicas
+
+    def say_how(self) -> None:
+        """Name in the head what was chosen."""
+        self.watch_view()
+
+    @property
+    def look(self) -> Look:
+        """What the user chose to see."""
+        return Look(
+            times=self.times,
+            names=short_names(self.sources, self.key.partition("/")[2]),
+            least=LEVELS[self.least],
+            columns=self.columns,
+            not_before_s=self.not_before_s,
+        )
+
+    @work(exclusive=True, group="read")
+    async def read(self) -> None:
+        """Follow the logs until the screen goes, or others are asked for."""
+        self.buffer = LogBuffer()
+        self.pager.show(())
+        try:
+            self.sources = (self.replica,) if self.replica else await self.fleet.logs.sources(self.key)
+            self.say_how()
+            if not self.sources:
+                self.tell("No replica has written a log yet; it appears here as soon as one does.")
+                return
+            lines = self.fleet.logs.follow(self.sources, previous=self.previous, follow=not self.previous)
+            async for batches in joined(lines, PAUSE_S):
+                look = self.look
+                entries = [entry for batch in batches for entry in self.buffer.take(batch)]
+                self.pager.extend(laid_out(entry, look) for entry in entries if shown(entry, look))
+        except FleetError as refusal:
+            self.tell(str(refusal))
+            return
+        if not len(self.buffer):
+            self.tell("There is no previous run." if self.previous else "The log is empty.")
+
+    def tell(self, why: str) -> None:
+        """Say why there are no lines."""
+        self.pager.extend([((f"  {why}", "muted"),)])
+
+    def lay_out(self) -> None:
+        """Show the kept lines as they are wanted now."""
+        if self.is_mounted:
+            self.pager.show(self.buffer.lines(self.look))
+            self.say_how()
+
+    def watch_since(self) -> None:
+        span_s = SINCE[self.since][0]
+        self.not_before_s = None if span_s is None else self.view.at_s - span_s
+        self.lay_out()
+
+    watch_times = watch_least = watch_columns = lay_out
+
+    def action_follow(self) -> None:
+        self.pager.following = not self.pager.following
+
+    def action_wrap(self) -> None:
+        self.pager.wrap = not self.pager.wrap
+
+    def action_times(self) -> None:
+        self.times = not self.times
+
+    def action_level(self) -> None:
+        self.least = (self.least + 1) % len(LEVELS)
+
+    def action_columns(self) -> None:
+        self.columns = not self.columns
+
+    def action_since_shorter(self) -> None:
+        self.since = min(self.since + 1, len(SINCE) - 1)
+
+    def action_since_longer(self) -> None:
+        self.since = max(self.since - 1, 0)
+
+    def action_line(self) -> None:
+        self.pager.extend([laid_out(self.buffer.draw(self.view.at_s), self.look)])
+
+    def action_clear(self) -> None:
+        self.buffer.clear()
+        self.pager.show(())
+
+    def action_previous(self) -> None:
+        self.previous = not self.previous
+        self.say_how()
+        self.read()
