@@ -47,6 +47,10 @@ class WorkerConfig:
     """Datagram socket for figures; without it nobody hears them."""
     inflight: Path | None = None
     """Where the tokens of deliveries in hand are kept, so that a supervisor can give them back."""
+    log: Path | None = None
+    """The worker's own log, which it rotates; without it stderr."""
+    models: Path | None = None
+    """Folder in which weights are looked for by name."""
     max_attempts: int = 3
 
     @classmethod
@@ -75,6 +79,8 @@ class WorkerConfig:
             events=_path(env, "UPLION_EVENTS"),
             beat=_path(env, "UPLION_BEAT"),
             inflight=_path(env, "UPLION_INFLIGHT"),
+            log=_path(env, "UPLION_LOG"),
+            models=_path(env, "UPLION_MODELS"),
             max_attempts=_number(env, "UPLION_MAX_ATTEMPTS", 3, least=1),
         )
 

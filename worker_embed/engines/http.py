@@ -1,0 +1,151 @@
+"""Requests to an OpenAI-compatible HTTP server, relayed as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urljoin
+
+import aiohttp
+import msgspec
+
+from worker_embed.engines.port import AttemptFailed, Job, Unavailable
+from worker_embed.engines.sse import EventReader, EventTooLong
+from worker_embed.wire import ErrorKind, error_body
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+CONNECT_S = 10.0
+KEEP_ALIVE_S = 4.0
+"""Below the 5 s of common servers: a connection that they just closed would look like a failed attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An answer that is not 200."""
+
+    path: str
+    status: int
+    body: bytes
+    retry_after_s: float | None
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The `error` object of the body; empty where there is none."""
+        try:
+            answer = msgspec.json.decode(self.body)
+        except msgspec.DecodeError:
+            return {}
+        error = answer.get("error") if isinstance(answer, dict) else None
+        return error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
+
+    @property
+    def message(self) -> str:
+        """What it says, in one line; never the text of a page that is no error object."""
+        message = self.error.get("message")
+        return " ".join(message.split())[:500] if isinstance(message, str) else f"status {self.status}"
+
+    @property
+    def envelope(self) -> bytes:
+        """The error as OpenAI's envelope with all four keys, whatever the server left out."""
+        error = self.error
+        kind, code, param = (error.get(key) for key in ("type", "code", "param"))
+        if kind == "exceed_context_size_error":
+            kind, code = "invalid_request_error", "context_length_exceeded"
+        if not isinstance(kind, str):
+            kind = "invalid_request_error" if self.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+        code, param = (text if isinstance(text, str) else None for text in (code, param))
+        return msgspec.json.encode(error_body(self.message, kind, code, param))
+
+
+class HttpRelay:
+    """One server behind `base_url`; `judge` says what its refusals mean."""
+
+    def __init__(self, base_url: str, judge: Callable[[Refusal], Exception], key: str = "") -> None:
+        self._base = base_url.rstrip("/")
+        self._judge = judge
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            headers=headers,
+            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def complete(self, job: Job) -> bytes:
+        """The body of a 200."""
+        try:
+            async with self._post(job, {"Accept": "application/json"}) as answer:
+                body = await _bounded(answer)
+                if answer.status != HTTPStatus.OK:
+                    raise self._judge(_refusal(job.path, answer, body))
+                return body
+        except aiohttp.ClientError as error:
+            raise _broken(error) from error
+
+    async def stream(self, job: Job) -> AsyncGenerator[list[bytes], None]:
+        """Payloads up to `[DONE]`; a stream that ends without it has failed, however politely it was closed."""
+        events = EventReader()
+        try:
+            async with self._post(job, {"Accept": "text/event-stream"}) as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise self._judge(_refusal(job.path, answer, await _bounded(answer)))
+                async for data in answer.content.iter_any():
+                    payloads = events.feed(data)
+                    done = b"[DONE]" in payloads
+                    if done:
+                        del payloads[payloads.index(b"[DONE]") :]
+                    if payloads:
+                        yield payloads
+                    if done:
+                        return
+        except aiohttp.ClientError as error:
+            raise _broken(error) from error
+        except EventTooLong as error:
+            raise AttemptFailed("the engine sent an event without an end") from error
+        raise AttemptFailed("the engine's stream ended before [DONE]")
+
+    async def get(self, path: str, timeout_s: float) -> tuple[int, bytes]:
+        """Status and body of a GET, relative to the base unless `path` starts with a slash; raises `Unavailable`."""
+        try:
+            async with self._session.get(
+                urljoin(f"{self._base}/", path), timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False
+            ) as answer:
+                return answer.status, await _bounded(answer)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(_say(error), kind=ErrorKind.GENERAL, counts=False) from error
+
+    async def close(self) -> None:
+        """Drop all connections, and with them what is in flight."""
+        await self._session.close()
+
+    def _post(self, job: Job, headers: Mapping[str, str]) -> Any:
+        return self._session.post(f"{self._base}/{job.path}", data=job.body, headers=headers, allow_redirects=False)
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for data in answer.content.iter_any():
+        body += data
+        if len(body) > MAX_ANSWER_BYTES:
+            raise AttemptFailed(f"the engine's answer is longer than {MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+def _refusal(path: str, answer: aiohttp.ClientResponse, body: bytes) -> Refusal:
+    wait = answer.headers.get("Retry-After", "")
+    wait_s = float(wait) if wait.isascii() and wait.replace(".", "", 1).isdigit() else None
+    return Refusal(path=path, status=answer.status, body=body, retry_after_s=wait_s)
+
+
+def _broken(error: aiohttp.ClientError) -> Exception:
+    """A server that could not be reached has seen nothing of the request, so no attempt was made."""
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)):
+        return Unavailable(_say(error), kind=ErrorKind.GENERAL, counts=False)
+    return AttemptFailed(_say(error))
+
+
+def _say(error: BaseException) -> str:
+    return " ".join(f"the engine's server: {error or type(error).__name__}".split())[:300]

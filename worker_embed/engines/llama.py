@@ -1,0 +1,226 @@
+"""A GGUF model on this machine, by llama.cpp's server as a child process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import msgspec
+
+from worker_embed.engines.http import HttpRelay, Refusal
+from worker_embed.engines.llama_server import LlamaSpec
+from worker_embed.engines.port import AttemptFailed, ClientFault, EngineFailed, Figures, Job, Unavailable
+from worker_embed.weights import WeightsMissing, find_weights
+from worker_embed.wire import ErrorKind
+
+DEFAULT_CONTEXT = 4096
+LOOK_S = 5.0
+TERM_S = 3.0
+TAIL_LINES = 5
+
+log = logging.getLogger("engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaOptions:
+    """What a user says about a local model."""
+
+    model: str
+    source: str = ""
+    folder: Path | None = None
+    """Where weights are looked for by name."""
+    context_length: int = 0
+    """Tokens per request; 0 means `DEFAULT_CONTEXT`."""
+    threads: int = 0
+    """0 means one less than there are cores: llama.cpp's threads spin, and collapse when another process wants one."""
+
+
+class _Slot(msgspec.Struct):
+    n_ctx: int = 0
+    n_prompt_tokens: int = 0
+    is_processing: bool = False
+
+
+class LlamaEngine:
+    """Starts, watches and asks one server process."""
+
+    def __init__(self, options: LlamaOptions, slots: int) -> None:
+        self.slots = slots
+        self._options = options
+        self._process: asyncio.subprocess.Process | None = None
+        self._relay: HttpRelay | None = None
+        self._ended: asyncio.Task[str] | None = None
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+    async def start(self) -> None:
+        """Return once the weights are loaded; raises `EngineFailed` with the server's last lines."""
+        await self.stop()
+        try:
+            weights = find_weights(self._options.source, self._options.model, self._options.folder)
+        except WeightsMissing as error:
+            raise EngineFailed(ErrorKind.CONFIGURATION, str(error)) from error
+        self._tail.clear()
+        reading, writing = os.pipe()
+        try:
+            self._process = await self._spawn(weights, writing)
+        finally:
+            os.close(writing)
+        self._ended = asyncio.create_task(self._watch(self._process))
+        address = await _line(reading)
+        if not address:
+            raise EngineFailed(ErrorKind.CONFIGURATION, f"the engine ended while loading: {await self.died()}")
+        self._relay = HttpRelay(f"{address}/v1", judge)
+
+    async def check(self) -> None:
+        """A server that is up takes requests."""
+
+    async def stream(self, job: Job) -> AsyncGenerator[list[bytes], None]:
+        try:
+            async with contextlib.aclosing(self._server.stream(job)) as batches:
+                async for batch in batches:
+                    yield batch
+        except (AttemptFailed, Unavailable) as error:
+            raise await self._blame(error) from error
+
+    async def complete(self, job: Job) -> bytes:
+        try:
+            return await self._server.complete(job)
+        except (AttemptFailed, Unavailable) as error:
+            raise await self._blame(error) from error
+
+    async def suspect(self) -> None:
+        """A server that does not even say how it is hangs: its death lets the others' requests go on."""
+        try:
+            status, _ = await self._server.get("models", LOOK_S)
+        except Unavailable:
+            status = 0
+        if status != HTTPStatus.OK and self._process is not None:
+            log.warning("does not answer for %g s: killed", LOOK_S)
+            self._signal(signal.SIGKILL)
+
+    async def died(self) -> str:
+        if self._ended is None:
+            raise RuntimeError("not started")
+        return await asyncio.shield(self._ended)
+
+    async def figures(self) -> Figures:
+        pid = self._process.pid if self._process and self._process.returncode is None else 0
+        if self._relay is None:
+            return Figures(pid=pid)
+        try:
+            _, body = await self._relay.get("/slots", 1.0)
+            slots = msgspec.json.decode(body, type=list[_Slot])
+        except (Unavailable, msgspec.DecodeError):
+            return Figures(pid=pid)
+        room = sum(slot.n_ctx for slot in slots)
+        used = sum(slot.n_prompt_tokens for slot in slots if slot.is_processing)
+        return Figures(pid=pid, kv_pct=100 * used / room if room else None)
+
+    async def stop(self) -> None:
+        """SIGTERM, then SIGKILL after `TERM_S`: with a stream open the server would take 30 s."""
+        if self._relay is not None:
+            await self._relay.close()
+            self._relay = None
+        if self._ended is None:
+            return
+        self._signal(signal.SIGTERM)
+        done, _ = await asyncio.wait({self._ended}, timeout=TERM_S)
+        if not done:
+            self._signal(signal.SIGKILL)
+            await self._ended
+        self._process, self._ended = None, None
+
+    @property
+    def _server(self) -> HttpRelay:
+        if self._relay is None:
+            raise AttemptFailed("the engine is not running", retry_at_once=True)
+        return self._relay
+
+    async def _spawn(self, weights: Path, address_fd: int) -> asyncio.subprocess.Process:
+        spec = LlamaSpec(
+            weights=str(weights),
+            alias=self._options.model,
+            context_length=self._options.context_length or DEFAULT_CONTEXT,
+            parallel=self.slots,
+            threads=self._options.threads or max(1, len(os.sched_getaffinity(0)) - 1),
+            parent=os.getpid(),
+            address_fd=address_fd,
+        )
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "worker_embed.engines.llama_server",
+            msgspec.json.encode(spec).decode(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=(address_fd,),
+        )
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> str:
+        """Log what the server prints until it ends; the reason of its end."""
+        assert process.stdout is not None
+        while line := await _read_line(process.stdout):
+            text = line.decode(errors="replace").rstrip()
+            log.info("%s", text)
+            if text:
+                self._tail.append(text)
+        code = await process.wait()
+        how = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        return f"{how}: {' | '.join(self._tail)}" if code > 0 and self._tail else how
+
+    async def _blame(self, error: Exception) -> Exception:
+        """A broken connection is most often the server's death, which is worth a retry as soon as it is back."""
+        if isinstance(error, Unavailable) and error.kind is None:
+            return error
+        if self._ended is not None:
+            await asyncio.wait({self._ended}, timeout=0.5)
+            if self._ended.done():
+                return AttemptFailed(f"the engine died: {self._ended.result()}", retry_at_once=True)
+        return AttemptFailed(str(error))
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+
+def judge(refusal: Refusal) -> Exception:
+    """A server that loads or sleeps has no time; its other complaints are about the request or about itself."""
+    if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return Unavailable(refusal.message, kind=None, pause_s=1.0, counts=False)
+    if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR or refusal.status == HTTPStatus.NOT_IMPLEMENTED:
+        return ClientFault(refusal.status, refusal.envelope)
+    return AttemptFailed(f"the engine answered {refusal.status}: {refusal.message}")
+
+
+async def _line(descriptor: int) -> str:
+    """The one line that arrives on a pipe; empty when its other end was closed without."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+    )
+    try:
+        return (await reader.readline()).decode().strip()
+    finally:
+        transport.close()
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    """A line or, where one does not end within the reader's limit, its first part."""
+    try:
+        return await reader.readuntil()
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await reader.readexactly(error.consumed)

@@ -1,0 +1,56 @@
+"""How much work an engine may be given: none while it refuses, then one request as a probe, then one for each slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worker_embed.engines.port import Unavailable
+from worker_embed.wire import ErrorKind
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+PAUSED = "Paused"
+
+
+@dataclass(slots=True)
+class Gate:
+    """One engine's gate; times are of a monotonic clock."""
+
+    problem: tuple[str, str] | None = None
+    """Reason and message of what closed it; stays until a request or a check went well."""
+    resume_s: float = 0.0
+    _refusals: int = 0
+
+    @property
+    def probing(self) -> bool:
+        """Whether the engine has answered nothing since it refused."""
+        return self._refusals > 0
+
+    def refused(self, why: Unavailable, now_s: float) -> float:
+        """Close; returns for how many seconds. Requests that were running side by side close it once."""
+        if now_s < self.resume_s:
+            return self.resume_s - now_s
+        pause_s = why.pause_s
+        if pause_s is None:
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._refusals)
+        self._refusals = min(self._refusals + 1, 10)
+        self.resume_s = now_s + pause_s
+        self.problem = (why.kind or PAUSED, str(why))
+        return pause_s
+
+    def served(self) -> None:
+        """Open: the engine answered."""
+        self.problem = None
+        self.resume_s = 0.0
+        self._refusals = 0
+
+    def checked(self) -> None:
+        """The pause is over and the engine looks well: forget what a check can see; the rest waits for a request."""
+        if self.problem and self.problem[0] in (PAUSED, ErrorKind.AUTHENTICATION, ErrorKind.GENERAL):
+            self.problem = None
+
+    def room(self, slots: int, now_s: float) -> int:
+        """How many requests may run at once."""
+        if now_s < self.resume_s:
+            return 0
+        return 1 if self.probing else slots
