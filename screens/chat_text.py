@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from operator_embed.fleet.requests import Piece
@@ -43,6 +43,10 @@ class Turn:
         """Nothing more comes; `trouble` says why when the model did not end it."""
         return replace(self, ended=True, trouble=trouble)
 
+    def stop(self) -> Turn:
+        """The user has seen enough."""
+        return replace(self, ended=True, figures=replace(self.figures, finish="stopped"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -51,12 +55,14 @@ class Settings:
     system: str = ""
     temperature: float | None = None
 
-    def __str__(self) -> str:
+    @property
+    def says(self) -> tuple[str, str]:
+        """Both in words."""
         temperature = "default" if self.temperature is None else f"{self.temperature:g}"
-        return f"temperature {temperature}   {'system prompt set' if self.system else 'no system prompt'}"
+        return f"temperature {temperature}", "system prompt set" if self.system else "no system prompt"
 
 
-def messages(turns: list[Turn], settings: Settings) -> list[tuple[str, str]]:
+def messages(turns: Sequence[Turn], settings: Settings) -> list[tuple[str, str]]:
     """The conversation as (role, content); an answer that did not come is left out."""
     said = [("system", settings.system)] if settings.system else []
     for turn in turns:
@@ -88,7 +94,7 @@ def said(text: str) -> Iterator[str]:
     return (safe_text(line, 100_000) for line in text.split("\n"))
 
 
-def lines(turns: list[Turn]) -> Iterator[Spans]:
+def lines(turns: Sequence[Turn]) -> Iterator[Spans]:
     """The whole conversation."""
     for turn in turns:
         for number, line in enumerate(said(turn.prompt)):

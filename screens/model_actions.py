@@ -137,7 +137,7 @@ class ModelActions(FleetScreen):
         from screens.edit import EditScreen
 
         if (model := self.chosen_model) and (before := await self._previous(model.key)):
-            self.app.push_screen(EditScreen(self.fleet, model.key, text=before.yaml, check_at_once=True))
+            self.app.push_screen(EditScreen(self.fleet, model.key, text=before.yaml, check=True))
 
     async def _previous(self, key: str) -> Manifest | None:
         try:
