@@ -1,0 +1,304 @@
+"""JetStream as this product uses it: a work-queue stream with one durable consumer per topic.
+
+A stream of its own gives each topic its own limit, its own window of duplicates and a write lock of its own. Only the
+API of nats-server 2.9 is used: https://docs.nats.io/reference/reference-protocols/nats_api_reference
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from nats.aio.msg import Msg
+
+from worker_embed.queue.nats_link import RECONNECT_S, Link
+from worker_embed.queue.port import Delivery, QueueError, QueueFull, TopicSpec
+from worker_embed.wire import Header
+
+ID: Final = "Nats-Msg-Id"
+NOT_BEFORE: Final = "uplion-not-before"
+"""Unix ms before which the copy of a failed message is not worked on: who gets it earlier gives it back until then."""
+FAILED: Final = "uplion-failed"
+"""Why the attempt before this one failed."""
+OURS: Final = frozenset({ID, NOT_BEFORE, Header.ATTEMPT})
+DURABLE: Final = "workers"
+SLUG_LIMIT: Final = 200
+"""Characters; the broker makes folders of streams' names, and a file system takes 255."""
+BATCH: Final = 256
+FETCH_S: Final = 10.0
+SECOND: Final = 1_000_000_000
+NAME_IN_USE: Final = 10058
+"""Somebody else created the stream at the same moment, with another limit."""
+FULL: Final = ("maximum messages", "maximum bytes", "insufficient storage", "insufficient resources")
+
+
+class Place(NamedTuple):
+    """Where a topic lies in the broker."""
+
+    stream: str
+    first: str
+    """Subject of first attempts, which the topic's limit is about."""
+    again: str
+    """Subject of later attempts: a full topic must not refuse the message that it already holds."""
+    both: str
+    dead: str
+
+
+@lru_cache(maxsize=4096)
+def place(topic: str) -> Place:
+    """Percent-escapes what subjects and stream names forbid; a name too long for a folder ends in its hash."""
+    slug = quote(topic, safe="").replace(".", "%2E")
+    if len(slug) > SLUG_LIMIT:
+        slug = f"{slug[: SLUG_LIMIT - 33]}-{hashlib.blake2b(topic.encode(), digest_size=16).hexdigest()}"
+    tasks = f"tasks.{slug}"
+    return Place(f"TASKS-{slug}", f"{tasks}.first", f"{tasks}.again", f"{tasks}.*", f"dlq.{slug}")
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The broker's error, as every answer of its API may carry one."""
+
+    code: int
+    description: str = ""
+    err_code: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    error: Refusal | None = None
+
+
+class Published(Answer, frozen=True):
+    seq: int = 0
+
+
+class StreamConfig(msgspec.Struct, frozen=True):
+    max_msgs_per_subject: int
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    subjects: dict[str, int] = {}
+
+
+class StreamInfo(Answer, frozen=True):
+    created: datetime | None = None
+    """Differs when the broker lost the stream and somebody created it anew."""
+    config: StreamConfig | None = None
+    state: StreamState = StreamState()
+
+
+class Sequence(msgspec.Struct, frozen=True):
+    stream_seq: int = 0
+
+
+class ConsumerInfo(Answer, frozen=True):
+    name: str = ""
+    delivered: Sequence = Sequence()
+    """The last message handed out for the first time; they go out in the order of the stream."""
+    num_ack_pending: int = 0
+    num_pending: int = 0
+    num_waiting: int = 0
+
+
+class Stored(msgspec.Struct, frozen=True):
+    seq: int
+    time: datetime
+    hdrs: bytes = b""
+
+    @property
+    def id(self) -> str:
+        """Of the product, without what makes it unique in the stream."""
+        start = f"{ID}: "
+        lines = self.hdrs.decode().split("\r\n")
+        return next((id_of(line.removeprefix(start)) for line in lines if line.startswith(start)), "")
+
+
+class Got(Answer, frozen=True):
+    message: Stored | None = None
+
+
+class Purged(Answer, frozen=True):
+    purged: int = 0
+
+
+A = TypeVar("A", bound=Answer)
+
+
+def id_of(msg_id: str) -> str:
+    """The request's id in a `Nats-Msg-Id` of `publish`, with or without an attempt."""
+    return msg_id.rpartition(":")[0] or msg_id
+
+
+def checked(answer: A) -> A:
+    """The answer, unless it is a refusal."""
+    if answer.error:
+        raise QueueError(f"the queue's broker refused: {answer.error.description or answer.error.code}")
+    return answer
+
+
+def no_topic(topic: str) -> QueueError:
+    return QueueError(f"no topic {topic!r}: nobody has created it, or it was dropped")
+
+
+class Streams:
+    """Topics of one broker over one connection; remembers those it created or found, to put back what a broker lost."""
+
+    def __init__(self, link: Link, ack_wait_s: float) -> None:
+        self.link = link
+        self._ack_wait_s = ack_wait_s
+        self._known: dict[str, TopicSpec] = {}
+        self._born: dict[str, datetime | None] = {}
+
+    async def api(
+        self, call: str, kind: type[A], body: Mapping[str, Any] | None = None, *, recovering: bool = False
+    ) -> A:
+        """One call of the JetStream API, `$JS.API.<call>`; its error, if any, is in the answer."""
+        payload = json.dumps(body).encode() if body else b""
+        answer = await self.link.request(f"$JS.API.{call}", payload, recovering=recovering)
+        if answer is None:
+            raise QueueError("the queue's broker runs without JetStream: start it with a store (`nats-server -js`)")
+        return msgspec.json.decode(answer.data, type=kind)
+
+    async def create(self, spec: TopicSpec, *, recovering: bool = False) -> None:
+        """Create stream and durable unless they are there; an existing stream keeps its limit."""
+        at = place(spec.topic)
+        info = await self.api(f"STREAM.INFO.{at.stream}", StreamInfo, recovering=recovering)
+        if info.error:
+            config = {
+                "name": at.stream,
+                "description": spec.topic,
+                "subjects": [at.both],
+                "retention": "workqueue",
+                "storage": "file",
+                "discard": "new",
+                "discard_new_per_subject": True,
+                "max_msgs_per_subject": spec.max_messages,
+                "duplicate_window": 120 * SECOND,
+                "num_replicas": 1,
+            }
+            info = await self.api(f"STREAM.CREATE.{at.stream}", StreamInfo, config, recovering=recovering)
+            if info.error and info.error.err_code == NAME_IN_USE:
+                info = await self.api(f"STREAM.INFO.{at.stream}", StreamInfo, recovering=recovering)
+            checked(info)
+        consumer = {
+            "durable_name": DURABLE,
+            "ack_policy": "explicit",
+            "ack_wait": int(self._ack_wait_s * SECOND),
+            "max_deliver": -1,
+            "max_ack_pending": -1,
+            "max_waiting": 8192,
+            "deliver_policy": "all",
+            "replay_policy": "instant",
+        }
+        call = f"CONSUMER.DURABLE.CREATE.{at.stream}.{DURABLE}"
+        wanted = {"stream_name": at.stream, "config": consumer}
+        checked(await self.api(call, ConsumerInfo, wanted, recovering=recovering))
+        self._known[spec.topic], self._born[spec.topic] = spec, info.created
+
+    async def find(self, topic: str) -> None:
+        """Learn of a topic that somebody created; raises `QueueError` when nobody did."""
+        if topic not in self._known:
+            info = await self.api(f"STREAM.INFO.{place(topic).stream}", StreamInfo)
+            if info.config is None:
+                raise no_topic(topic)
+            self._known[topic] = TopicSpec(topic=topic, max_messages=info.config.max_msgs_per_subject)
+            self._born[topic] = info.created
+
+    async def restore(self) -> None:
+        """Put back the known topics that a restarted broker has lost."""
+        for spec in list(self._known.values()):
+            await self.create(spec, recovering=True)
+
+    def forget(self, topic: str) -> None:
+        self._known.pop(topic, None)
+        self._born.pop(topic, None)
+
+    async def publish(
+        self, topic: str, body: bytes, headers: Mapping[str, str], *, id: str, attempt: int, mark: str = ""
+    ) -> int:
+        """Store a message and return its sequence; `id` with `mark`, else the attempt, is dropped when seen before."""
+        at = place(topic)
+        subject = at.first if attempt == 1 else at.again
+        marked = {**headers, Header.ATTEMPT: str(attempt), ID: f"{id}:{mark or attempt}"}
+        while (answer := await self.link.request(subject, body, marked)) is None:
+            if not self.link.settling:
+                raise no_topic(topic)
+            await asyncio.sleep(RECONNECT_S)
+        published = msgspec.json.decode(answer.data, type=Published)
+        if published.error and any(words in published.error.description for words in FULL):
+            raise QueueFull(f"topic {topic!r} is full: {published.error.description}")
+        return checked(published).seq
+
+    def read(self, topic: str, msg: Msg) -> Delivery:
+        """A message as the port's callers know it."""
+        headers = msg.headers or {}
+        marked = headers.get(ID)
+        return Delivery(
+            id=id_of(marked) if marked else f"{msg.metadata.stream}-{msg.metadata.sequence.stream}",
+            topic=topic,
+            body=msg.data,
+            headers={name: value for name, value in headers.items() if name not in OURS},
+            attempt=int(headers.get(Header.ATTEMPT, 1)),
+            engine_attempt=msg.metadata.num_delivered,
+            token=msg.reply,
+            handle=self._born.get(topic),
+        )
+
+    async def settle(self, delivery: Delivery, verb: bytes) -> None:
+        """Tell the broker and hear that it knows; nothing to tell when it lost the message meanwhile.
+
+        Sequences of a stream that was created anew begin at 1 again, so an old answer could hit another message.
+        """
+        await self.link.request(delivery.token, verb, still=lambda: self._born.get(delivery.topic) == delivery.handle)
+
+    async def retry(self, delivery: Delivery, delay_s: float, failed: str) -> None:
+        """Publish a copy with the next attempt, then ack; a crash in between gives the same copy, which is dropped."""
+        headers = {**delivery.headers, FAILED: failed}
+        if delay_s > 0:
+            headers[NOT_BEFORE] = str(int((time.time() + delay_s) * 1000))
+        await self.publish(delivery.topic, delivery.body, headers, id=delivery.id, attempt=delivery.attempt + 1)
+        await self.settle(delivery, b"+ACK")
+
+    async def consumer(self, topic: str) -> ConsumerInfo | None:
+        """What the broker knows of the topic's durable; `None` without such a topic."""
+        info = await self.api(f"CONSUMER.INFO.{place(topic).stream}.{DURABLE}", ConsumerInfo)
+        return None if info.error else info
+
+    async def holds(self, stream: str, seq: int, id: str) -> bool:
+        """Does this message still lie there? A stream that was created anew counts from 1 again."""
+        got = await self.api(f"STREAM.MSG.GET.{stream}", Got, {"seq": seq})
+        return got.message is not None and got.message.id == id
+
+    async def delete(self, stream: str, seq: int) -> bool:
+        """True when this call removed the message."""
+        return (await self.api(f"STREAM.MSG.DELETE.{stream}", Answer, {"seq": seq})).error is None
+
+    async def fetch(self, stream: str, durable: str, most: int) -> list[Msg]:
+        """Up to `most` messages, at most `BATCH`, of those that can be had now."""
+        wanted = min(most, BATCH)
+        messages: list[Msg] = []
+        done = asyncio.get_running_loop().create_future()
+
+        async def on_message(msg: Msg) -> None:
+            if msg.reply:
+                messages.append(msg)
+            if not done.done() and (not msg.reply or len(messages) == wanted):
+                done.set_result(None)
+
+        inbox = await self.link.inbox(on_message)
+        try:
+            pull = b'{"batch": %d, "no_wait": true}' % wanted
+            await self.link.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", pull, inbox.subject)
+            async with asyncio.timeout(FETCH_S):
+                await done
+        except TimeoutError:
+            raise QueueError("the queue's broker does not answer") from None
+        finally:
+            await self.link.leave(inbox)
+        return messages
