@@ -14,6 +14,8 @@ MAX_CHARACTERS: Constant = 1_048_576
 MAX_NODES: Constant = 100_000
 MAX_DEPTH: Constant = 24
 UNREADABLE: Constant = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_JSON_PAIR: Constant = re.compile(r"(?<!\\)((?:\\\\)*)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+"""A character beyond U+FFFF as JSON escapes it, which is no YAML."""
 PLAIN_TAGS: Constant = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp")}
 
 Path = tuple[str | int, ...]
@@ -88,7 +90,7 @@ def load(text: str) -> list[Document]:
     if found := UNREADABLE.search(text):
         raise YamlError(f"the character U+{ord(found[0]):04X} is not allowed (line {_line(text, found.start())})")
     if text.lstrip()[:1] in "{[":
-        text = text.replace("\t", " ")
+        text = _JSON_PAIR.sub(_joined, text.replace("\t", " "))
     try:
         _measure(text)
         return list(_documents(text))
@@ -135,6 +137,10 @@ def _documents(text: str) -> Iterator[Document]:
                     yield document
     finally:
         loader.dispose()
+
+
+def _joined(pair: re.Match[str]) -> str:
+    return pair[1] + chr(0x10000 + (int(pair[2], 16) - 0xD800) * 0x400 + int(pair[3], 16) - 0xDC00)
 
 
 def _line(text: str, position: int) -> int:

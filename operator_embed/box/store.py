@@ -16,13 +16,15 @@ import msgspec
 
 from operator_embed.aimodel import KIND, RESTARTED_AT, AIModel, Status
 from operator_embed.box import changes, events
-from operator_embed.box.changes import Change, Op, names
+from operator_embed.box.changes import Change, Expired, Op, names
 from operator_embed.box.database import StoreError, connect, explained, transaction
 from operator_embed.box.doorbell import LOOK_S, Doorbell, ring
 from operator_embed.box.events import Event
 from operator_embed.box.home import Home
 from operator_embed.box.secrets import Secrets
 from operator_embed.schema import from_fields, problems, to_fields
+
+__all__ = ["Change", "Conflict", "Deposed", "Event", "Expired", "Invalid", "NotFound", "Op", "Store", "StoreError"]
 
 FORMAT: Constant = 1
 """Version of the file; a newer one is refused."""
