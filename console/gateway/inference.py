@@ -1,0 +1,253 @@
+"""A completion from the client's request to the last byte of its answer, by way of the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+
+import msgspec
+
+from console.gateway.config import GatewayConfig
+from console.gateway.errors import (
+    CANCELLED,
+    TOO_LARGE,
+    WORKER_TIMEOUT,
+    Refused,
+    draining,
+    model_not_found,
+    no_worker,
+    queue_full,
+    queue_timeout,
+    queue_unavailable,
+)
+from console.gateway.exchange import CLIENT_LEFT, Exchange, Receive
+from console.gateway.figures import Figures
+from console.gateway.intake import ChatBody, CompletionBody, OriginalBody, Read, read_body, read_headers
+from console.gateway.node import Node
+from console.gateway.pending import Pending
+from console.gateway.protocol import HANG_UP
+from operator_embed.directory import ModelDirectory, Served
+from worker_embed.queue.port import Queue, QueueError, QueueFull, Ref, TopicSpec
+from worker_embed.wire import MAX_BODY_BYTES, Header, Metadata, Task
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way to ask for a completion."""
+
+    body: type[ChatBody | CompletionBody | OriginalBody]
+    path: str = ""
+    """As the worker needs it in `Header.PATH`; empty for chat."""
+    original: bool = False
+    """Errors as the original's API node words them."""
+
+
+class Inference:
+    """Answers completions; one for all requests of a process."""
+
+    def __init__(
+        self, config: GatewayConfig, queue: Queue, directory: ModelDirectory, node: Node, figures: Figures
+    ) -> None:
+        self.endpoint = f"http://{config.host}:{config.port}"
+        """Base URL of the original's callbacks."""
+        self.draining = False
+        self._timeout_s = config.timeout_s
+        self._limits = config.limits
+        self._queue = queue
+        self._directory = directory
+        self._node = node
+        self._figures = figures
+        self._ensured: set[str] = set()
+        self._aside: set[asyncio.Task[None]] = set()
+
+    async def answer(self, exchange: Exchange, route: Route) -> None:
+        """Answer one request; raises `Refused` as long as nothing was sent."""
+        read = read_headers(exchange.scope["headers"])
+        data = await exchange.body(self._limits.body_s)
+        asked = read_body(data, route.body)
+        served = self._find(asked.model)
+        exchange.model = served.name
+        pending = Pending(
+            exchange.request_id,
+            served,
+            stream=asked.stream,
+            now_s=exchange.began_s,
+            timeout_s=self._timeout_s,
+            soft_bytes=self._limits.buffer_bytes,
+            hang_up=exchange.scope["state"][HANG_UP],
+        )
+        task = self._task(pending, data, read)
+        loop = asyncio.get_running_loop()
+        self._node.expect(pending)
+        watcher = loop.create_task(_watch(exchange.receive, pending))
+        every_s = min(self._timeout_s, self._limits.keepalive_s) if asked.stream else self._timeout_s
+        self._tick_in(every_s, pending)
+        ref = None
+        try:
+            ref = await self._publish(pending, task, route, read)
+            await (self._stream(exchange, pending) if asked.stream else self._whole(exchange, pending))
+        finally:
+            if pending.timer is not None:
+                pending.timer.cancel()
+            self._node.forget(pending)
+            self._settle(exchange, pending, ref)
+            if pending.left:
+                await watcher
+            else:
+                watcher.cancel()
+
+    def sweep(self) -> None:
+        """Once a second: what waits for a model that was deleted will not be answered."""
+        gone: dict[str, bool] = {}
+        for pending in self._node.all():
+            name = pending.served.name
+            if name not in gone:
+                gone[name] = self._directory.find(name) is None
+            if gone[name] and not pending.starts:
+                pending.fail(model_not_found(name))
+
+    def stop(self) -> None:
+        """End what still runs."""
+        for pending in self._node.all():
+            pending.fail(CANCELLED if pending.starts else draining())
+
+    async def close(self) -> None:
+        """Finish what clients do not wait for."""
+        await asyncio.gather(*self._aside)
+
+    def _find(self, model: str) -> Served:
+        if self.draining:
+            raise Refused(draining())
+        served = self._directory.find(model)
+        if served is None:
+            raise Refused(model_not_found(model))
+        if served.stopped:
+            raise Refused(no_worker(served.name))
+        return served
+
+    def _task(self, pending: Pending, data: bytes, read: Read) -> bytes:
+        callback = f"ws{self.endpoint[4:]}/res/ws" if pending.stream else f"{self.endpoint}/res"
+        task = _encode(
+            Task(pending.request_id, pending.stream, msgspec.Raw(data), callback, Metadata(read.metadata)),
+        )
+        if len(task) > MAX_BODY_BYTES:
+            raise Refused(TOO_LARGE)
+        return task
+
+    async def _publish(self, pending: Pending, task: bytes, route: Route, read: Read) -> Ref:
+        topic = pending.served.topic
+        headers = {
+            Header.DEADLINE: str(int((time.time() + self._timeout_s) * 1000)),
+            Header.NODE: self._node.url,
+        }
+        if route.path:
+            headers[Header.PATH] = route.path
+        if read.trace:
+            headers[Header.TRACE] = read.trace
+        try:
+            async with asyncio.timeout(self._limits.publish_s):
+                if topic not in self._ensured:
+                    await self._queue.ensure(TopicSpec(topic=topic))
+                    self._ensured.add(topic)
+                ref = await self._queue.publish(topic, task, id=pending.request_id, headers=headers)
+        except QueueFull:
+            raise Refused(queue_full(pending.served.name)) from None
+        except (QueueError, TimeoutError):
+            self._ensured.discard(topic)
+            raise Refused(queue_unavailable()) from None
+        self._figures.of(topic).requests += 1
+        return ref
+
+    async def _whole(self, exchange: Exchange, pending: Pending) -> None:
+        while not pending.over:
+            await pending.changed()
+        if pending.answer is not None:
+            await exchange.json(pending.answer)
+        elif pending.failure is not None:
+            raise Refused(pending.failure)
+
+    async def _stream(self, exchange: Exchange, pending: Pending) -> None:
+        while not pending.left:
+            data = pending.take()
+            last = pending.over and not pending.size
+            now_s = time.monotonic()
+            if not data and not last and now_s - pending.wrote_s < self._limits.keepalive_s:
+                await pending.changed()
+                continue
+            if last:
+                if pending.failure is not None and not data and not exchange.started:
+                    raise Refused(pending.failure)
+                data += _ending(pending)
+            pending.blocked_s = pending.wrote_s = now_s
+            if not exchange.started:
+                await exchange.begin_events()
+            await exchange.event(data or KEEP_ALIVE, last=last)
+            pending.blocked_s = 0.0
+            if last:
+                return
+
+    def _tick(self, pending: Pending) -> None:
+        """Look after a request to which nothing may happen by itself: its deadline, its silence, its slow reader."""
+        now_s = time.monotonic()
+        deadline_s = max(pending.deadline_s, pending.heard_s + self._timeout_s if pending.heard_s else 0.0)
+        if now_s >= deadline_s:
+            pending.fail(WORKER_TIMEOUT if pending.starts else queue_timeout(pending.served.name))
+        if pending.stalled(now_s, self._limits.stall_s):
+            pending.give_up()
+        pending.wake()
+        silent_s = self._limits.keepalive_s
+        due_s = min(pending.wrote_s + silent_s, deadline_s) if pending.stream else deadline_s
+        self._tick_in(due_s - now_s if due_s > now_s else silent_s, pending)
+
+    def _tick_in(self, delay_s: float, pending: Pending) -> None:
+        pending.timer = asyncio.get_running_loop().call_later(delay_s, self._tick, pending)
+
+    def _settle(self, exchange: Exchange, pending: Pending, ref: Ref | None) -> None:
+        """Count the outcome, and take a task out of the queue that nobody waits for and no worker has."""
+        if pending.left:
+            exchange.status = CLIENT_LEFT
+        if ref is None:
+            return
+        if not pending.starts and pending.answer is None:
+            task = asyncio.get_running_loop().create_task(self._withdraw(ref))
+            self._aside.add(task)
+            task.add_done_callback(self._aside.discard)
+        traffic = self._figures.of(pending.served.topic)
+        now_s = time.monotonic()
+        if pending.tokens is not None:
+            traffic.tokens += pending.tokens.completion_tokens
+        if pending.first_s:
+            traffic.ttft.add(now_s, pending.first_s - exchange.began_s)
+        if pending.failure is not None:
+            traffic.failed += 1
+        elif pending.left:
+            traffic.cancelled += 1
+        else:
+            traffic.answered += 1
+            traffic.e2e.add(now_s, now_s - exchange.began_s)
+
+    async def _withdraw(self, ref: Ref) -> None:
+        with contextlib.suppress(QueueError, TimeoutError):
+            async with asyncio.timeout(self._limits.publish_s):
+                await self._queue.cancel(ref)
+
+
+async def _watch(receive: Receive, pending: Pending) -> None:
+    """Servers tell of a client's leaving only to those who ask."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    pending.leave()
+
+
+def _ending(pending: Pending) -> bytes:
+    """The last events of a stream; one that ends without `[DONE]` would pass for a short answer."""
+    if pending.failure is None:
+        return DONE
+    return b"data: " + pending.failure.body(streamed=True) + b"\n\n" + DONE
