@@ -101,16 +101,16 @@ class ModelActions(FleetScreen):
     async def action_restart(self) -> None:
         from screens.confirm import ConfirmDialog
 
-        models = self.chosen_models()
-        if models and await self.app.push_screen_wait(
-            ConfirmDialog(
-                f"Restart {names(models)}",
-                "Replaces its replicas one after the other; requests in flight are finished first, queued ones wait.",
-                verb="restart",
-                keep="leave it",
-                loses=False,
-            )
-        ):
+        if not (models := self.chosen_models()):
+            return
+        question = ConfirmDialog(
+            f"Restart {names(models)}",
+            "Replaces its replicas one after the other; requests in flight are finished first, queued ones wait.",
+            verb="restart",
+            keep="leave it",
+            loses=False,
+        )
+        if await self.app.push_screen_wait(question):
             for model in models:
                 await self.intend(self.fleet.models.restart(model.key))
 
@@ -118,8 +118,9 @@ class ModelActions(FleetScreen):
     async def action_delete(self) -> None:
         from screens.delete import DeleteDialog
 
-        models = self.chosen_models()
-        if models and await self.app.push_screen_wait(DeleteDialog(models, self.view.context.name)):
+        if not (models := self.chosen_models()):
+            return
+        if await self.app.push_screen_wait(DeleteDialog(models, self.view.context.name)):
             for model in models:
                 await self.intend(self.fleet.models.delete(model.key))
 

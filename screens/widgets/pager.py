@@ -35,7 +35,7 @@ class Pager(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "pager--muted", "pager--warning", "pager--error", "pager--accent", "pager--history",
-        "pager--added", "pager--removed", "pager--hit", "pager--here",
+        "pager--title", "pager--added", "pager--removed", "pager--hit", "pager--here",
     }  # fmt: skip
     DEFAULT_CSS = """
     Pager {
@@ -46,6 +46,7 @@ class Pager(ScrollView, can_focus=True):
         & > .pager--error { color: $text-error; text-style: bold; }
         & > .pager--accent { color: $text-accent; text-style: bold; }
         & > .pager--history { color: $primary; }
+        & > .pager--title { text-style: bold; }
         & > .pager--added { color: $text-success; }
         & > .pager--removed { color: $text-error; }
         & > .pager--hit { text-style: underline bold; }

@@ -14,6 +14,7 @@ STYLES: Mapping[Tone, str] = {
     "muted": "$text-muted",
     "accent": "bold $text-accent",
     "history": "$primary",
+    "title": "bold",
 }
 
 

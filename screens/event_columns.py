@@ -1,0 +1,40 @@
+"""What a table shows of things that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import localtime, strftime
+
+from operator_embed.fleet.fleet import EventView
+from screens.format import age, clock, count
+from screens.tones import event_mark, event_tone
+from screens.widgets.columns import Column
+
+DAY_S = 86_400.0
+
+MARK: Column[EventView] = Column("", 1, lambda e, _: event_mark(e), tone=event_tone, gap=0)
+AGE: Column[EventView] = Column(
+    "AGE", 4, lambda e, at_s: age(at_s - e.at_s), value=lambda e: -e.at_s, right=True, ticks=True
+)
+TIME: Column[EventView] = Column(
+    "TIME", 12, lambda e, at_s: moment(e.at_s, at_s), value=lambda e: -e.at_s, right=True, ticks=True
+)
+COUNT: Column[EventView] = Column(
+    "COUNT", 4, lambda e, _: f"x{count(e.count)}" if e.count > 1 else "", value=lambda e: e.count, right=True
+)
+REASON: Column[EventView] = Column("REASON", 14, lambda e, _: e.reason, tone=event_tone, gap=2)
+SHORT_REASON: Column[EventView] = Column("REASON", 12, lambda e, _: e.reason, tone=event_tone)
+SOURCE: Column[EventView] = Column("SOURCE", 19, lambda e, _: e.source, middle=True, drop=2, since=100)
+MODEL: Column[EventView] = Column(
+    "MODEL", 20, lambda e, _: e.model.partition("/")[2] or "-", middle=True, least=14, drop=1
+)
+MESSAGE: Column[EventView] = Column("MESSAGE", 24, lambda e, _: e.message, grow=True)
+
+ALL_BY_AGE: Sequence[Column[EventView]] = (MARK, AGE, COUNT, REASON, MODEL, SOURCE, MESSAGE)
+ALL_BY_TIME: Sequence[Column[EventView]] = (MARK, TIME, COUNT, REASON, MODEL, SOURCE, MESSAGE)
+OF_MODEL: Sequence[Column[EventView]] = (MARK, AGE, COUNT, REASON, SOURCE, MESSAGE)
+
+
+def moment(at_s: float, now_s: float) -> str:
+    """Time of day, with the date when it is not of the last 24 hours."""
+    return clock(at_s) if now_s - at_s < DAY_S else strftime("%b %d %H:%M", localtime(at_s))
