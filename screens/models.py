@@ -1,25 +1,95 @@
-"""The main screen: one row a model, what the box does, what is wrong."""
+"""The main screen: one row a model, what they run on, what is wrong now."""
 
 from __future__ import annotations
 
-from textual import getters
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
+
+from textual import getters, on
 from textual.app import ComposeResult
+from textual.binding import BindingType
 
 from operator_embed.fleet.models import ModelView
-from screens.base import FleetScreen
-from screens.widgets.columns import Column
+from screens.actions import ACTIONS, Hint, Scope, bindings
+from screens.base import ALWAYS
+from screens.box_panel import box_lines
+from screens.first_run import first_run
+from screens.model_actions import ModelActions
+from screens.model_columns import FAILURES, FIELDS, ON_CPU, ON_GPUS, totals
+from screens.widgets.head import Fields
+from screens.widgets.hints import Hints
+from screens.widgets.lines import Lines
 from screens.widgets.table import Table
 
-COLUMNS: tuple[Column[ModelView], ...] = (Column("NAME", 20, lambda m, _: m.name, grow=True),)
+ROW_VERBS = frozenset(action.verb for action in ACTIONS if action.scope == "model") - {"add"}
 
 
-class ModelsScreen(FleetScreen):
+class ModelsScreen(ModelActions):
     """One row a model."""
 
+    CSS_PATH = "models.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("model")
+    SCOPES: ClassVar[tuple[Scope, ...]] = ("model",)
+    HINTS: ClassVar[Sequence[Hint]] = (
+        Hint("table.open"), Hint("model.scale"), Hint("model.edit"), Hint("model.logs"), Hint("model.test"),
+        Hint("model.why"), Hint("model.delete"), *ALWAYS,
+    )  # fmt: skip
+    READ_ONLY_HINTS: ClassVar[Sequence[Hint]] = (
+        Hint("table.open"), Hint("model.logs"), Hint("model.yaml"), Hint("model.why"), *ALWAYS
+    )  # fmt: skip
+    EMPTY_HINTS: ClassVar[Sequence[Hint]] = (Hint("model.add"), *ALWAYS[1:])
+
     table = getters.query_one("#models", Table)
+    failures = getters.query_one("#failures", Table)
 
     def body(self) -> ComposeResult:
-        yield Table(COLUMNS, id="models")
+        yield Table(ON_GPUS, id="models", noun="model", fields=FIELDS, copies=lambda m: m.name, sort="NAME")
+        yield Lines(id="first")
+        yield Lines(id="box")
+        yield Table(FAILURES, id="failures", noun="failure", copies=lambda f: f"{f.subject} {f.reason}: {f.message}")
+
+    def chosen_models(self) -> Sequence[ModelView]:
+        return self.table.chosen
+
+    def totals(self, wide: bool) -> Fields:
+        return totals(self.view, wide)
 
     def draw(self) -> None:
-        self.table.show(self.view.models, self.view.at_s)
+        view = self.view
+        self.table.use(ON_GPUS if view.gpus else ON_CPU)
+        self.table.show(view.models, view.at_s)
+        self.query_one("#box", Lines).show(partial(box_lines, view, self.fleet.history))
+        self.query_one("#first", Lines).show(partial(first_run, view))
+        now = len(view.failures)
+        self.failures.head = ("Failures", f"{now} now" if now else "none now", "worst first" if now else "")
+        self.failures.show(view.failures, view.at_s)
+        self._offer(view.models)
+
+    def _offer(self, models: Sequence[ModelView]) -> None:
+        """Without models there is one key that matters."""
+        if self.has_class("-first") != (not models):
+            self.set_class(not models, "-first")
+            (self.table if models else self.failures).focus()
+            self.refresh_bindings()
+        hints = self.READ_ONLY_HINTS if self.fleet.read_only else self.HINTS
+        self.query_one(Hints).offer(hints if models else self.EMPTY_HINTS)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of a row are dead while there is none."""
+        if not self.view.models and action in ROW_VERBS:
+            return False
+        return super().check_action(action, parameters)
+
+    @on(Table.Opened, "#models")
+    def open_model(self, event: Table.Opened) -> None:
+        self.app.open_model(event.key)
+
+    @on(Table.Opened, "#failures")
+    def open_failure(self, event: Table.Opened) -> None:
+        """Go to where the failure can be looked into."""
+        failure = next((f for f in self.view.failures if f.key == event.key), None)
+        if failure and failure.model:
+            self.app.open_model(failure.model)
+        elif failure and failure.subject.startswith("GPU"):
+            self.app.call_next(self.app.run_action, "app.go_gpus")

@@ -19,10 +19,8 @@ class Arrangement(Generic[R]):
     """Filter, faults, sort order and marks of one table."""
 
     def __init__(self, columns: Sequence[Column[R]], fields: Mapping[str, Field[R]]) -> None:
-        named = {name: _field(column) for column in columns for name in column.names}
-        self.fields: Mapping[str, Field[R]] = {**named, **fields}
-        self.words = tuple(c for c in columns if c.title and c.value is None and not c.ticks)
-        self.mark = next((c for c in columns if not c.title), None)
+        self._given_fields = fields
+        self._read(columns)
         self.marked: set[str] = set()
         self.only_faults = False
         self.filter_text = ""
@@ -32,6 +30,18 @@ class Arrangement(Generic[R]):
         self._order: dict[str, int] = {}
         self._sorted_s: float | None = None
         self._key_s = 0.0
+
+    def _read(self, columns: Sequence[Column[R]]) -> None:
+        named = {name: _field(column) for column in columns for name in column.names}
+        self.fields: Mapping[str, Field[R]] = {**named, **self._given_fields}
+        self.words = tuple(c for c in columns if c.title and c.value is None and not c.ticks)
+        self.mark = next((c for c in columns if not c.title), None)
+
+    def use(self, columns: Sequence[Column[R]]) -> None:
+        """Take other columns; the order stays by the title it was by."""
+        self._read(columns)
+        title = self.column.title if self.column else None
+        self.column = next((c for c in columns if c.title == title), None)
 
     def filter(self, text: str) -> None:
         """Show only what matches; raises `FilterError` and keeps the filter before when `text` is none."""

@@ -40,6 +40,8 @@ class Column(Generic[R]):
     tone: Callable[[R], Tone] = lambda row: ""
     value: Callable[[R], Value] | None = None
     """What a figure is sorted and compared by, `None` for unknown; columns without are text."""
+    tail: Callable[[R, float], str] = lambda row, at_s: ""
+    """Follows the text and stays whole when the text loses its end."""
     right: bool = False
     middle: bool = False
     """What is too long loses its middle instead of its end."""
@@ -71,7 +73,8 @@ Placed = tuple[tuple[Column[R], int], ...]
 
 def lay_out(columns: Sequence[Column[R]], width: int, *, wide: bool = False) -> Placed[R]:
     """The columns that fit into `width` cells, the growing one with what is left; `wide` keeps all of them."""
-    kept = [c for c in columns if (wide or c.since <= width + MARGIN_CELLS) and width < c.until]
+    outer = width + MARGIN_CELLS
+    kept = [c for c in columns if (wide or c.since <= outer) and outer < c.until]
 
     def needed(least: bool = True) -> int:
         return sum(((c.least if least else 0) or c.width) + c.gap for c in kept)

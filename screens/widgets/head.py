@@ -15,16 +15,21 @@ from textual.widget import Widget
 from screens.format import Spans, Tone
 
 WIDE_CELLS = 120
+NORMAL_CELLS = 80
 Fields = tuple[tuple[int, Spans], ...]
 """Parts of a line, each from a column of the screen on; a long one pushes the next by at least one cell."""
 Tab = tuple[str, str, str]
 """Key, title and the app's action of one view."""
 
 
-def tabs_line(tabs: tuple[Tab, ...], active: str, wide: bool) -> tuple[tuple[str, str], ...]:
-    """`[1 Models]  2 Replicas `: texts with their actions; `active` is an action."""
-    framed = ((f"[{key} {title}]" if action == active else f" {key} {title} ", action) for key, title, action in tabs)
-    return tuple((text + " " * wide, action) for text, action in framed)
+def tabs_line(tabs: tuple[Tab, ...], active: str, width: int) -> tuple[tuple[str, str], ...]:
+    """`[1 Models]  2 Replicas `: texts with their actions, keys alone where it is narrow; `active` is an action."""
+    gap = " " if width >= WIDE_CELLS else ""
+    titled = width >= NORMAL_CELLS
+    return tuple(
+        (f"[{key} {title}]{gap}" if action == active else f" {key} {title} {gap}" if titled else f" {key} ", action)
+        for key, title, action in tabs
+    )
 
 
 def placed(fields: Fields, width: int) -> Spans:
@@ -86,7 +91,7 @@ class Head(Widget):
     def _lines(self) -> tuple[tuple[tuple[str, str], ...], Spans, Spans]:
         wide = self.size.width >= WIDE_CELLS
         fields = placed(self._fields(wide), self.size.width)
-        return tabs_line(self._tabs, self._active, wide), self._right(wide), fields
+        return tabs_line(self._tabs, self._active, self.size.width), self._right(wide), fields
 
     def _refresh_if_other(self) -> None:
         if (lines := self._lines) != self._shown:

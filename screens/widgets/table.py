@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import BindingType
@@ -141,6 +142,13 @@ class Table(ScrollView, Generic[R], can_focus=True):
         marked = [row for row in self._rows if row.key in self.arrangement.marked]
         return marked or ([self.row] if self.row else [])
 
+    def use(self, columns: Sequence[Column[R]]) -> None:
+        """Show other columns; the order stays by the title it was by."""
+        if self._all != (chosen := tuple(columns)):
+            self._all = chosen
+            self.arrangement.use(chosen)
+            self._place()
+
     def show(self, rows: Sequence[R], at_s: float) -> None:
         """Show `rows` as of Unix time `at_s`; draws the lines that differ."""
         self._given, self._at_s = rows, at_s
@@ -193,7 +201,7 @@ class Table(ScrollView, Generic[R], can_focus=True):
             return ("head", self.head) if self.head[0] else (arrangement.column, arrangement.reverse, *self._letters)
         if (row := self._row_at(y)) is None:
             return ("note", self._why_empty()) if y == NOTE_LINE and not self._rows else ()
-        ticking = (c.text(row, self._at_s) for c, _ in self._columns if c.ticks)
+        ticking = (c.text(row, self._at_s) + c.tail(row, self._at_s) for c, _ in self._columns if c.ticks)
         return (row.key, row.version, row.key == self.cursor, row.key in self.arrangement.marked, *ticking)
 
     def _why_empty(self) -> str:
@@ -215,9 +223,8 @@ class Table(ScrollView, Generic[R], can_focus=True):
         mark_style = style if here else style + self._style("table--accent")
         segments = [Segment("*" if row.key in self.arrangement.marked else " ", mark_style)]
         for column, width in self._columns:
-            text = column.text(row, self._at_s)
             tone: Tone = "" if here else column.tone(row)
-            fitted = fit_middle(text, width) if column.middle else fit(text, width, column.right)
+            fitted = fitted_cell(column, row, self._at_s, width)
             cell_style = style + self._style(f"table--{tone}") if tone else style
             segments.append(Segment(" " * column.gap + fitted, cell_style))
         return Strip(segments).extend_cell_length(self.size.width, style)
@@ -402,6 +409,15 @@ class Table(ScrollView, Generic[R], can_focus=True):
         if self.row:
             self.app.copy_to_clipboard(text := self._copies(self.row))
             self.notify(f"copied: {text}", markup=False, timeout=2)
+
+
+def fitted_cell(column: Column[R], row: R, at_s: float, width: int) -> str:
+    """The cell of a row in exactly `width` cells."""
+    text = column.text(row, at_s)
+    if tail := column.tail(row, at_s):
+        room = max(1, width - cell_len(tail))
+        text = (fit(text, room) if cell_len(text) > room else text) + tail
+    return fit_middle(text, width) if column.middle else fit(text, width, column.right)
 
 
 def column_title(column: Column[R], width: int, arrow: str) -> str:

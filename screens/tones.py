@@ -1,0 +1,69 @@
+"""Marks, words and tones of rows: what needs a person stands out, what runs well does not.
+
+A tone never stands alone: each comes with a mark and a word.
+"""
+
+from __future__ import annotations
+
+from operator_embed.fleet.fleet import EventView, FailureView
+from operator_embed.fleet.gpus import GpuView
+from operator_embed.fleet.models import ModelView, ReplicaView, State
+from screens.format import Tone
+
+TONE_OF_MARK: dict[str, Tone] = {"!": "error", "~": "warning", "z": "muted", "?": "muted", " ": ""}
+CHANGING = frozenset({"Pending", "Starting", "Loading", "Draining", "Stopping", "Paused"})
+BROKEN = frozenset({"Crashed", "Backoff"})
+
+
+def model_mark(model: ModelView) -> str:
+    """`!` cannot answer, `~` changing or short of what was asked, `z` at zero on purpose, `?` source silent."""
+    if model.store_stale:
+        return "?"
+    if model.state is State.FAILED:
+        return "!"
+    if model.degraded or model.progress or model.state is State.PENDING:
+        return "~"
+    return "z" if model.state in (State.IDLE, State.STOPPED) else " "
+
+
+def model_tone(model: ModelView) -> Tone:
+    """Tone of a model's mark and word."""
+    return TONE_OF_MARK[model_mark(model)]
+
+
+def model_word(model: ModelView) -> str:
+    """The state, or what says more than it."""
+    if model.state is State.FAILED:
+        return "Failed"
+    return model.progress or ("Degraded" if model.degraded else str(model.state))
+
+
+def replica_mark(replica: ReplicaView) -> str:
+    """As for models."""
+    if replica.state in BROKEN:
+        return "!"
+    if replica.state in CHANGING:
+        return "~"
+    return "z" if replica.state == "Sleeping" else " "
+
+
+def replica_tone(replica: ReplicaView) -> Tone:
+    """Tone of a replica's mark and word."""
+    return TONE_OF_MARK[replica_mark(replica)]
+
+
+def gpu_mark(gpu: GpuView) -> str:
+    """`!` lost, `?` silent, `~` throttled."""
+    return "!" if gpu.lost else "?" if gpu.stale else "~" if gpu.throttle else " "
+
+
+def event_mark(event: EventView | FailureView) -> str:
+    """`!` somebody got no answer, `~` less than what was asked for."""
+    if event.severe:
+        return "!"
+    return "~" if isinstance(event, FailureView) or event.warning else " "
+
+
+def event_tone(event: EventView | FailureView) -> Tone:
+    """Tone of an event's or a failure's mark."""
+    return TONE_OF_MARK[event_mark(event)]
