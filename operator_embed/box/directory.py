@@ -32,6 +32,7 @@ class BoxDirectory:
         self._rv = -1
         self._read_s = now()
         self._failing = False
+        self._bell = Doorbell(home.bells)
         self._follower: asyncio.Task[None] | None = None
 
     def find(self, name: str) -> Served | None:
@@ -47,27 +48,32 @@ class BoxDirectory:
     async def start(self) -> None:
         """As the protocol says; raises `StoreError` and `HomeError`."""
         self._home.prepare()
-        self._read()
+        self._bell.open()
+        try:
+            self._read()
+        except StoreError:
+            self._bell.close()
+            raise
         self._follower = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
         if self._follower is not None:
             self._follower.cancel()
             await asyncio.wait([self._follower])
+        self._bell.close()
         self._disconnect()
 
     async def _follow(self) -> None:
-        with Doorbell(self._home.bells) as bell:
-            while True:
-                await bell.wait(LOOK_S)
-                try:
-                    self._read()
-                    self._failing = False
-                except StoreError as error:
-                    self._disconnect()
-                    if not self._failing:
-                        _log.warning("%s; going on with the models read %.0f s ago", error, self.age_s)
-                    self._failing = True
+        while True:
+            await self._bell.wait(LOOK_S)
+            try:
+                self._read()
+                self._failing = False
+            except StoreError as error:
+                self._disconnect()
+                if not self._failing:
+                    _log.warning("%s; going on with the models read %.0f s ago", error, self.age_s)
+                self._failing = True
 
     def _read(self) -> None:
         path = self._home.store

@@ -38,7 +38,8 @@ class Doorbell:
         self._socket: socket.socket | None = None
         self._rung = asyncio.Event()
 
-    def __enter__(self) -> Doorbell:
+    def open(self) -> None:
+        """Hear what rings from now on."""
         bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             bell.bind(str(self._path))
@@ -47,14 +48,21 @@ class Doorbell:
             bell.close()
             raise
         self._socket = bell
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Hear no more, and leave nothing in the folder."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
         self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Doorbell:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     async def wait(self, timeout_s: float) -> bool:
         """Return True once it was rung since the last call, False after `timeout_s`."""

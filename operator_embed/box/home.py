@@ -104,7 +104,7 @@ class Home:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if (kind := filesystem(self.root)) in NETWORK_FILESYSTEMS:
                 raise HomeError(f"{self.root}: is on a network file system ({kind}); set UPLION_HOME to a local folder")
-            _own(self.root)
+            _own(self.root, self.root.stat())
             self.root.chmod(0o700)
             for folder in (self.secrets, self.weights, self.logs, self.nats, self.procs.parent, self.procs):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -123,8 +123,8 @@ class Home:
             )
         for folder in (self.sockets, self.bells):
             folder.mkdir(mode=0o700, exist_ok=True)
-            _own(folder)
-            if (mode := stat.S_IMODE(folder.lstat().st_mode)) & 0o077:
+            _own(folder, found := folder.lstat())
+            if (mode := stat.S_IMODE(found.st_mode)) & 0o077:
                 raise HomeError(f"{folder}: is open to other users (mode {mode:o}); remove it, then start again")
 
 
@@ -143,9 +143,7 @@ def filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     return kind
 
 
-def _own(folder: Path) -> None:
-    """Refuse a folder of another user's, and a link that stands in its place in a public folder."""
-    found = folder.stat() if folder.parent.stat().st_uid == os.getuid() else folder.lstat()
+def _own(folder: Path, found: os.stat_result) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise HomeError(
             f"{folder}: is not a folder of yours (its owner has uid {found.st_uid}); remove it or use another"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -237,7 +237,7 @@ class Store:
         with explained(self._home.store):
             return changes.after(self._connection, since)
 
-    async def watch(self, since: int) -> AsyncIterator[Change]:
+    async def watch(self, since: int) -> AsyncGenerator[Change, None]:
         """Changes after version `since` as they come, from this and any other process; raises `Expired`."""
         with Doorbell(self._home.bells) as bell:
             while True:
