@@ -5,7 +5,9 @@ import sys
 
 def main() -> int:
     """Run one command of `uplion`; its result is the process's exit code."""
-    return 0
+    from console.commands.parser import run
+
+    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

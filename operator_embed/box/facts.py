@@ -22,7 +22,13 @@ class Hold:
 
     gpus: tuple[str, ...] = ()
     """UUIDs; none on the CPU."""
-    claimed_mib: float = 0.0
+    each_mib: float = 0.0
+    """Claimed on each of them, or of RAM."""
+
+    @property
+    def claimed_mib(self) -> float:
+        """Claimed altogether."""
+        return self.each_mib * max(1, len(self.gpus))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +39,8 @@ class Facts:
     name: str
     """Of the box."""
     api_url: str
+    store_text: str
+    """The folder."""
     queue_text: str = ""
     queue_down_s: float | None = None
     """Unix time at which the queue was lost."""

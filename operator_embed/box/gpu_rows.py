@@ -33,7 +33,7 @@ def gpu_rows(facts: Facts, now_s: float) -> list[GpuView]:
 
 def _gpu_row(gpu: GpuSample, facts: Facts, ours: Mapping[int, tuple[str, str]], stale: bool, now_s: float) -> GpuView:
     used = [p.used_mib for p in gpu.processes if p.session in ours and p.used_mib is not None]
-    claims = [hold.claimed_mib / len(hold.gpus) for hold in facts.holds.values() if gpu.uuid in hold.gpus]
+    claims = [hold.each_mib for hold in facts.holds.values() if gpu.uuid in hold.gpus]
     throttle = ", ".join(gpu.throttle)
     return GpuView(
         key=gpu.uuid,

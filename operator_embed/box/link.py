@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -57,7 +57,7 @@ class Change(msgspec.Struct, tag="change", array_like=True, frozen=True):
 class History(msgspec.Struct, tag="history", array_like=True, frozen=True):
     """An hour of all series, once."""
 
-    rings: dict[str, Any]
+    rings: bytes
 
 
 class Second(msgspec.Struct, tag="second", array_like=True, frozen=True):
@@ -187,10 +187,12 @@ class ViewServer:
 class ViewClient:
     """A follower's end: `view`, `rings` and `hello` are the newest known."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
-        self._path, self._clock = path, clock
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self.hello: Hello | None = None
         """`None` while nobody leads."""
+        self.complete = False
+        """Whether a view came since the leader was reached."""
         self.view = FleetView()
         self.rings = Rings()
 
@@ -204,7 +206,7 @@ class ViewClient:
                     self._take(_decode(await reader.readexactly(size)))
                     yield
         finally:
-            self.hello = None
+            self.hello, self.complete = None, False
             writer.close()
 
     def _take(self, message: Message) -> None:
@@ -214,7 +216,7 @@ class ViewClient:
             self.rings.add(message.at_s, message.values)
             self.view = replace(self.view, at_s=message.at_s)
         elif isinstance(message, Full):
-            self.view = _decode_view(message.view)
+            self.view, self.complete = _decode_view(message.view), True
         elif isinstance(message, History):
             self.rings.load(message.rings)
         else:

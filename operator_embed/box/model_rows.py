@@ -28,7 +28,7 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
     failure = next((e for e in facts.events if e.model == key and (e.severe or e.warning)), None)
     gpus = {uuid for name in names if name in facts.holds for uuid in facts.holds[name].gpus}
     series = f"model/{key}/backlog"
-    view = ModelView(
+    return ModelView(
         key=key,
         version=0,
         name=model.name,
@@ -76,7 +76,6 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
         ),
         why=safe_text(why(model, observed, decision, lying, traffic, now_s)),
     )
-    return view
 
 
 def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) -> ReplicaView:

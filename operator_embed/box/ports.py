@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from pathlib import Path
+
+from worker_embed.queue.nats_server import free_port
 
 
 def recorded_port(file: Path, name: str) -> int:
@@ -18,9 +19,7 @@ def recorded_port(file: Path, name: str) -> int:
     except (FileNotFoundError, ValueError):
         ports = {}
     if name not in ports:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports[name] = probe.getsockname()[1]
+        ports[name] = free_port()
         part = file.with_suffix(".part")
         part.write_text(json.dumps(ports))
         os.replace(part, file)

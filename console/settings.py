@@ -1,0 +1,77 @@
+"""Settings of this program: flag, then `UPLION_*`, then `config.toml`, then default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """A setting is unknown or wrong; the text is one line that says where and what is expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What users may set; each is `UPLION_<NAME>` in the environment and `<name>` in `config.toml`."""
+
+    api_host: str = "127.0.0.1"
+    """Where the API node listens; anything but loopback lets others in."""
+    api_port: int = 8080
+    timeout_s: int = 300
+    """How long a request may wait for its answer."""
+    compat: bool = False
+    """Serve the callbacks of the original's workers as well."""
+    theme: str = "textual-dark"
+    ascii: bool = False
+    """Draw with ASCII characters only."""
+
+    @property
+    def api_url(self) -> str:
+        """The API as a client on this machine reaches it."""
+        host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::") else self.api_host
+        return f"http://{host}:{self.api_port}/v1"
+
+
+def load(file: Path, env: Mapping[str, str] = os.environ) -> Settings:
+    """Read `config.toml`, then the environment over it; raises `SettingsError`."""
+    settings = _from_file(file) if file.exists() else Settings()
+    for field in fields(Settings):
+        if text := env.get(f"UPLION_{field.name.upper()}"):
+            settings = _with(settings, field.name, _parsed(settings, field.name, text), f"UPLION_{field.name.upper()}")
+    return settings
+
+
+def _from_file(file: Path) -> Settings:
+    text = file.read_text()
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: {error}") from error
+    settings, known = Settings(), {field.name for field in fields(Settings)}
+    for name, value in values.items():
+        line = next((n for n, row in enumerate(text.splitlines(), 1) if row.strip().startswith(name)), 0)
+        if name not in known:
+            raise SettingsError(f"{file}, line {line}: unknown setting {name!r}; known are {', '.join(sorted(known))}")
+        settings = _with(settings, name, value, f"{file}, line {line}: {name}")
+    return settings
+
+
+def _with(settings: Settings, name: str, value: object, where: str) -> Settings:
+    kind = type(getattr(settings, name))
+    if type(value) is not kind:
+        words = {bool: "true or false", int: "a whole number", str: "text"}[kind]
+        raise SettingsError(f"{where}: expected {words}, got {value!r}")
+    if name == "api_port" and isinstance(value, int) and not 0 < value < 65536:
+        raise SettingsError(f"{where}: expected a port from 1 to 65535, got {value}")
+    return replace(settings, **{name: value})  # type: ignore[arg-type]
+
+
+def _parsed(settings: Settings, name: str, text: str) -> object:
+    """Text of the environment in the setting's own type, or as it is where it does not fit."""
+    kind = type(getattr(settings, name))
+    if kind is bool:
+        return {"1": True, "true": True, "0": False, "false": False}.get(text.lower(), text)
+    return int(text) if kind is int and text.isascii() and text.isdigit() else text

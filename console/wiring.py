@@ -1,0 +1,144 @@
+"""The one place where concrete classes are chosen: a box, its leader, its API node, and the console on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from logging.handlers import RotatingFileHandler
+from typing import TYPE_CHECKING, Any
+
+from console.settings import Settings
+from operator_embed.box.home import Home
+from operator_embed.fleet.fleet import FleetError
+from worker_embed.process.spec import ProcessSpec, Stop
+
+if TYPE_CHECKING:
+    from operator_embed.box.engine import NodePlace
+    from operator_embed.box.leadership import Leadership
+
+log = logging.getLogger(__name__)
+
+SERVE = (sys.executable, "-m", "console", "serve")
+DRAIN_S = 30.0
+
+
+def log_to(home: Home) -> None:
+    """Everything that is worth a line goes to `logs/uplion.log`; nothing is ever printed over the screen."""
+    home.prepare()
+    handler = RotatingFileHandler(home.logs / "uplion.log", maxBytes=4 << 20, backupCount=2, delay=True)
+    form = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    form.converter = time.gmtime
+    handler.setFormatter(form)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def leadership(home: Home, settings: Settings, *, serve: bool, lock_fd: int | None = None) -> Leadership:
+    """This process's part in leading the box; loads what a leader needs, which takes a while."""
+    from operator_embed.box.engine import Settings as EngineSettings
+    from operator_embed.box.leadership import Leadership
+    from operator_embed.box.lock import Lock
+
+    lock = Lock(home.lock) if lock_fd is None else Lock.from_fd(home.lock, lock_fd)
+    parts = EngineSettings(api_node=lambda place: api_node(place, settings), api_url=settings.api_url, serve=serve)
+    return Leadership(home, parts, SERVE, lock)
+
+
+def api_node(place: NodePlace, settings: Settings) -> ProcessSpec:
+    """The API node as a child process of its own session."""
+
+    async def ready() -> bool:
+        try:
+            async with asyncio.timeout(1.0):
+                reader, writer = await asyncio.open_connection("127.0.0.1", settings.api_port)
+                writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                status = await reader.readline()
+                writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return b" 200 " in status
+
+    return ProcessSpec(
+        id="gateway",
+        role="api",
+        argv=(sys.executable, "-m", "console.gateway"),
+        env={
+            "UPLION_API_HOST": settings.api_host,
+            "UPLION_API_PORT": str(settings.api_port),
+            "UPLION_NODE_PORT": str(place.node_port),
+            "UPLION_TIMEOUT_S": str(settings.timeout_s),
+            "UPLION_COMPAT": str(settings.compat).lower(),
+            "PULSAR_URL": place.queue_url,
+            "UPLION_QUEUE_TOKEN_FILE": str(place.queue_token_file),
+            "UPLION_BEAT": str(place.beat),
+            "UPLION_EVENTS": str(place.events),
+            "UPLION_LOG": str(place.log),
+        },
+        ready=ready,
+        stop=Stop(drain_s=DRAIN_S),
+        log=place.out,
+        events=place.events,
+    )
+
+
+class EngineThread:
+    """The engine beside a console: one thread with its own loop, which the screen never waits for."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._home, self._settings = home, settings
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leadership: Leadership | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to follow, and to lead where nobody does."""
+        self._thread.start()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process runs the models."""
+        return self._leadership is not None and self._leadership.leads.is_set()
+
+    async def keep_running(self) -> None:
+        """Hand over to `uplion serve`; raises `FleetError`, and leads on, when that fails."""
+        from operator_embed.box.leadership import HandOverError
+
+        if self._leadership is not None:
+            try:
+                await self._there(self._leadership.keep_running())
+            except HandOverError as error:
+                raise FleetError(str(error)) from error
+
+    async def stop_all(self) -> None:
+        """Drain and end all that runs on this box."""
+        if self._leadership is not None:
+            await self._there(self._leadership.stop_all())
+
+    def close(self) -> None:
+        """End the thread; what runs, runs on."""
+        if self._loop is not None and self._running is not None:
+            self._loop.call_soon_threadsafe(self._running.cancel)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except asyncio.CancelledError:
+            pass
+        except Exception:
+            log.exception("the engine ended")
+
+    async def _main(self) -> None:
+        self._loop, self._running = asyncio.get_running_loop(), asyncio.current_task()
+        self._leadership = leadership(self._home, self._settings, serve=False)
+        await self._leadership.run()
+
+    async def _there(self, what: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(what, self._loop))

@@ -1,0 +1,95 @@
+"""Asking a model of a box through its API node, as any client would."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from operator_embed.fleet.fleet import FleetError
+from operator_embed.fleet.requests import Piece
+
+
+class BoxRequests:
+    """The facet `requests`; httpx is loaded with the first request."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+
+    async def chat(
+        self,
+        model: str,
+        messages: Sequence[tuple[str, str]],
+        *,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> AsyncIterator[Piece]:
+        """Stream an answer to (role, content) messages; closing the iterator cancels. Raises `FleetError`."""
+        import httpx
+
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [{"role": role, "content": content} for role, content in messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        body |= {"temperature": temperature} if temperature is not None else {}
+        body |= {"max_tokens": max_tokens} if max_tokens is not None else {}
+        url = f"{self.base_url}/chat/completions"
+        started_s = time.monotonic()
+        try:
+            timeout = httpx.Timeout(None, connect=5.0)
+            async with (
+                httpx.AsyncClient(timeout=timeout, trust_env=False) as client,
+                client.stream("POST", url, json=body) as response,
+            ):
+                if response.status_code != httpx.codes.OK:
+                    raise FleetError(_error(await response.aread(), response.status_code))
+                async for piece in _pieces(response.aiter_lines(), response.headers.get("x-request-id", ""), started_s):
+                    yield piece
+        except httpx.HTTPError as error:
+            what = str(error) or type(error).__name__
+            raise FleetError(f"{self.base_url}: {what}; :doctor says what is missing") from error
+
+
+async def _pieces(lines: AsyncIterator[str], request_id: str, started_s: float) -> AsyncIterator[Piece]:
+    first_s: float | None = None
+    finish = ""
+    usage: dict[str, int] = {}
+    async for line in lines:
+        if not line.startswith("data: "):
+            continue
+        if line == "data: [DONE]":
+            yield _last(request_id, finish, usage, started_s, first_s)
+            return
+        chunk = json.loads(line.removeprefix("data: "))
+        if "error" in chunk:
+            raise FleetError(str(chunk["error"].get("message", chunk["error"])))
+        usage = chunk.get("usage") or usage
+        for choice in chunk.get("choices", ()):
+            finish = choice.get("finish_reason") or finish
+            if text := (choice.get("delta") or {}).get("content"):
+                first_s = first_s or time.monotonic()
+                yield Piece(text=text, request_id=request_id, ttft_s=first_s - started_s)
+    raise FleetError("the answer broke off: the API node went away")
+
+
+def _last(request_id: str, finish: str, usage: dict[str, int], started_s: float, first_s: float | None) -> Piece:
+    tokens, now_s = usage.get("completion_tokens"), time.monotonic()
+    rate = (tokens - 1) / (now_s - first_s) if tokens and tokens > 1 and first_s and now_s > first_s else None
+    return Piece(
+        request_id=request_id,
+        ttft_s=first_s - started_s if first_s else None,
+        tok_s=rate,
+        prompt_tokens=usage.get("prompt_tokens"),
+        completion_tokens=tokens,
+        finish=finish or "stop",
+    )
+
+
+def _error(body: bytes, status: int) -> str:
+    try:
+        return f"{json.loads(body)['error']['message']} ({status})"
+    except (ValueError, KeyError, TypeError):
+        return f"the API node answered {status}"

@@ -1,0 +1,113 @@
+"""What happens on a box as events: who tells, in which words, and what was told before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from operator_embed.aimodel import AIModel, Status
+from operator_embed.autoscaler import Decision
+from operator_embed.box.events import Event
+from operator_embed.box.store import Store
+from operator_embed.fleet.fleet import EventView
+from operator_embed.fleet.queues import ScaleDecision
+from operator_embed.fleet.text import safe_text
+from operator_embed.reconcile import WORKER_ERRORS
+from worker_embed.process.spec import Phase, ProcessState
+from worker_embed.report import Change
+
+SHOWN = 1_000
+SCALED = "Scaled"
+
+
+@dataclass(slots=True)
+class Chronicle:
+    """Records events and keeps the newest of them as rows."""
+
+    store: Store
+    _views: dict[int, EventView] = field(default_factory=dict)
+    _seen_rv: int = 0
+    _told: dict[str, tuple[Phase, Change | None]] = field(default_factory=dict)
+    """By process: what its last event was about."""
+
+    def process(self, state: ProcessState) -> None:
+        """Tell what is new about a child process."""
+        before, change_before = self._told.get(state.id, (None, None))
+        self._told[state.id] = (state.phase, state.change)
+        model = state.labels.get("model", "")
+        if state.phase is Phase.GONE:
+            del self._told[state.id]
+        elif state.phase is Phase.CRASHED and before is not Phase.CRASHED:
+            last = next((line for line in reversed(state.stderr_tail) if line.strip()), "")
+            message = f"{state.exit}: {last}" if last else state.exit
+            reason = "CrashLoopBackOff" if state.restarts else "Crashed"
+            self._record(reason, message, state.id, model, warning=True)
+        change = state.change
+        if change is None or change == change_before:
+            return
+        if change.reason == "Ready":
+            took_s = change.at - state.started_s
+            message = change.message or (f"ready in {took_s:.1f} s" if 0 <= took_s < 3600 else "ready")
+            self._record("Ready", message, state.id, model)
+        elif change.reason in WORKER_ERRORS or change.reason == "Paused":
+            self._record(change.reason, change.message, state.id, model, warning=True)
+
+    def status(self, model: AIModel, new: Status) -> None:
+        """Tell what became wrong with an AIModel."""
+        before, after = model.status.condition("Degraded"), new.condition("Degraded")
+        if after is None or not after.status or after.reason in WORKER_ERRORS | {"CrashLoopBackOff"}:
+            return
+        if before is None or not before.status or before.reason != after.reason:
+            self._record(after.reason, after.message, "launcher", model.key, warning=True, severe=new.ready == 0)
+
+    def scaled(self, model: AIModel, before: int, decision: Decision) -> None:
+        """Tell a change of the number of replicas."""
+        source = "autoscaler" if decision.active else "you"
+        self._record(SCALED, f"{before} to {decision.desired}: {decision.message}", source, model.key)
+
+    def dead_letters(self, model: AIModel, new: int) -> None:
+        """Tell that requests were given up."""
+        text = f"{new} request{'s' if new != 1 else ''} gave up after all attempts"
+        self._record("DeadLetter", text, "queue", model.key, warning=True, severe=True)
+
+    def said(self, reason: str, message: str, source: str, *, severe: bool = False) -> None:
+        """Tell something about the box itself."""
+        self._record(reason, message, source, "", warning=severe, severe=severe)
+
+    def views(self) -> tuple[EventView, ...]:
+        """The newest events, newest first."""
+        for event in self.store.events(SHOWN, since_rv=self._seen_rv):
+            self._seen_rv = max(self._seen_rv, event.rv)
+            self._views.pop(event.id, None)
+            self._views[event.id] = _view(event)
+        rows = sorted(self._views.values(), key=lambda view: -view.at_s)[:SHOWN]
+        if len(self._views) > 2 * SHOWN:
+            self._views = {int(row.key): row for row in reversed(rows)}
+        return tuple(rows)
+
+    def decisions(self, key: str, views: tuple[EventView, ...]) -> tuple[ScaleDecision, ...]:
+        """The last scale decisions of an AIModel."""
+        told = [view for view in views if view.model == key and view.reason == SCALED][:5]
+        split = [(view.at_s, *view.message.partition(": ")) for view in told]
+        return tuple(ScaleDecision(at_s=at_s, text=text, why=why) for at_s, text, _, why in split)
+
+    def _record(
+        self, reason: str, message: str, source: str, model: str, *, warning: bool = False, severe: bool = False
+    ) -> None:
+        self.store.record(
+            Event(reason=reason, message=message, source=source, model=model, warning=warning, severe=severe)
+        )
+
+
+def _view(event: Event) -> EventView:
+    return EventView(
+        key=str(event.id),
+        version=0,
+        at_s=event.at_s,
+        count=event.count,
+        severe=event.severe,
+        warning=event.warning,
+        reason=safe_text(event.reason),
+        source=safe_text(event.source),
+        model=event.model,
+        message=safe_text(event.message),
+    )

@@ -1,0 +1,294 @@
+"""The leader of a box: keeps its children running, reconciles its models and tells everybody what is so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from operator_embed.accounts.usage import UsageWriter
+from operator_embed.box.beats import Beats
+from operator_embed.box.chronicle import Chronicle
+from operator_embed.box.controller import Controller
+from operator_embed.box.facts import Facts
+from operator_embed.box.home import Home
+from operator_embed.box.link import PROTOCOL, Hello, ViewServer
+from operator_embed.box.ports import recorded_port
+from operator_embed.box.sources import sources
+from operator_embed.box.store import Store
+from operator_embed.box.telemetry import Telemetry
+from operator_embed.box.view import ViewBuilder
+from operator_embed.box.workloads import ROLE, Workloads
+from operator_embed.workqueue import WorkQueue
+from worker_embed.gpu.feed import SamplerFeed
+from worker_embed.gpu.rings import Rings
+from worker_embed.inflight import read_tokens
+from worker_embed.process import environment
+from worker_embed.process.spec import Phase, ProcessSpec, ProcessState
+from worker_embed.process.supervisor import Supervisor
+from worker_embed.queue import nats_server
+from worker_embed.queue.open import open_queue
+from worker_embed.queue.port import Queue, QueueError
+
+log = logging.getLogger(__name__)
+
+RECONCILERS = 4
+VIEW_EVERY_S = 0.25
+DEAD_EVERY_S = 5.0
+POLL_LIMIT_S = 2.0
+RINGS = "rings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlace:
+    """What the API node of a box needs to know."""
+
+    home: Path
+    queue_url: str
+    queue_token_file: Path
+    node_port: int
+    beat: Path
+    events: Path
+    log: Path
+    out: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a leader is told from above."""
+
+    api_node: Callable[[NodePlace], ProcessSpec]
+    api_url: str
+    serve: bool
+    """Without a console of its own."""
+
+
+class Engine:
+    """One term of leadership; everything runs on the loop that calls `run`."""
+
+    def __init__(self, home: Home, settings: Settings, now: Callable[[], float] = time.time) -> None:
+        self.home, self.settings, self._now = home, settings, now
+        self.ready = asyncio.Event()
+        """Set once what ran before is adopted and new wishes are acted on."""
+        self._dirty = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._queue: Queue | None = None
+        self._queue_url = nats_server.url(recorded_port(home.ports, "nats"))
+        self._telemetry = Telemetry(Rings())
+        self._supervisor = Supervisor(
+            home.procs,
+            home=home.root,
+            environ=os.environ,
+            on_change=self._process_changed,
+            on_death=self._process_died,
+        )
+        self._feed = SamplerFeed(environment.allowed(os.environ))
+        self._store = Store(home, now)
+        self._facts = Facts(
+            telemetry=self._telemetry,
+            name=platform.node(),
+            api_url=settings.api_url,
+            store_text=str(home.root),
+            queue_text=self._queue_url.removeprefix("nats://"),
+            pid=os.getpid(),
+            serve=settings.serve,
+        )
+        self._workloads = Workloads(home, self._supervisor, self._telemetry, self._queue_url, now)
+        self._controller = Controller(
+            self._store,
+            self._workloads,
+            Chronicle(self._store),
+            self._facts,
+            WorkQueue(time.monotonic),
+            epoch=self._store.next_epoch(),
+            now=now,
+            changed=self._dirty.set,
+        )
+        hello = Hello(PROTOCOL, self._controller.epoch, os.getpid(), settings.serve)
+        self._server = ViewServer(home.engine_socket, hello, self._telemetry.rings)
+        self._beats = Beats(home.beat_socket, self._telemetry.hear)
+        self._dead_s = 0.0
+
+    async def run(self) -> None:
+        """Lead until cancelled; children of their own sessions run on. Raises `Deposed` and `StoreError`."""
+        try:
+            if saved := self._store.soft(RINGS):
+                self._telemetry.rings.load(bytes.fromhex(saved))
+            self._beats.start()
+            await self._server.start()
+            await self._supervisor.adopt()
+            self._run_children()
+            for model in self._store.list():
+                self._workloads.resume(model)
+            await self._until_stopped(
+                self._controller.watch(),
+                *(self._controller.work() for _ in range(RECONCILERS)),
+                self._keep_queue(),
+                self._sample(),
+                self._every_second(),
+                self._publish(),
+            )
+            await self._stop_children()
+        finally:
+            await self._end()
+
+    def stop(self) -> None:
+        """Have `run` drain and end every child before it returns."""
+        self._stopping.set()
+
+    async def _stop_children(self) -> None:
+        """Workers first, so that their answers still find their way."""
+        states = self._supervisor.states().values()
+        await asyncio.gather(*(self._supervisor.retire(s.id) for s in states if s.role == ROLE))
+        await self._supervisor.retire("gateway")
+        await self._supervisor.stop_all()
+
+    async def _until_stopped(self, *parts: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part) for part in parts]
+            self.ready.set()
+            await self._stopping.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def _end(self) -> None:
+        await self._server.close()
+        self._beats.close()
+        await self._feed.close()
+        await self._supervisor.detach()
+        if self._queue is not None:
+            await self._queue.close()
+        with contextlib.suppress(Exception):
+            self._store.put_soft(RINGS, self._telemetry.rings.export().hex())
+        self._store.close()
+
+    def _run_children(self) -> None:
+        home = self.home
+        self._supervisor.run(
+            nats_server.spec(home.nats, recorded_port(home.ports, "nats"), home.logs / "nats-server.log")
+        )
+        place = NodePlace(
+            home=home.root,
+            queue_url=self._queue_url,
+            queue_token_file=home.nats / "token",
+            node_port=recorded_port(home.ports, "node"),
+            beat=home.beat_socket,
+            events=home.procs / "gateway.events",
+            log=home.logs / "gateway.log",
+            out=home.logs / "gateway.out",
+        )
+        self._supervisor.run(self.settings.api_node(place))
+
+    def _process_changed(self, state: ProcessState) -> None:
+        states = self._supervisor.states()
+        self._facts.processes = states
+        self._facts.holds = self._workloads.holds()
+        self._feed.watch(s.pid for s in states.values() if s.role == ROLE and s.pid is not None)
+        if state.id == "gateway":
+            self._api_changed(state)
+        self._controller.process_changed(state)
+
+    def _api_changed(self, state: ProcessState) -> None:
+        if state.phase is Phase.READY:
+            self._facts.api_down_s = None
+        elif state.phase in (Phase.CRASHED, Phase.BACKOFF) and self._facts.api_down_s is None:
+            self._facts.api_down_s = self._now()
+
+    async def _process_died(self, state: ProcessState) -> None:
+        """Give back what a dead worker had in hand, so that another one takes it at once."""
+        if state.role != ROLE:
+            return
+        inflight = self.home.procs / f"{state.id}.inflight"
+        tokens = read_tokens(inflight)
+        if tokens and self._queue is not None:
+            with contextlib.suppress(TimeoutError, QueueError):
+                async with asyncio.timeout(POLL_LIMIT_S):
+                    await asyncio.gather(*(self._queue.give_back(token) for token in tokens))
+        inflight.unlink(missing_ok=True)
+
+    async def _keep_queue(self) -> None:
+        """Connect as soon as the broker is there, then follow its coming and going; write usage records meanwhile."""
+        token = (self.home.nats / "token").read_text().strip()
+        while self._queue is None:
+            try:
+                self._queue = await open_queue(self._queue_url, token=token, name="uplion", timeout_s=2.0)
+            except QueueError as error:
+                log.info("queue: %s", error)
+                await asyncio.sleep(0.05)
+        self._controller.queue = self._queue
+        self._controller.wake_all()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(UsageWriter(self._queue, self.home.root / "accounts.db").run())
+            async for up in self._queue.lost():
+                self._facts.queue_down_s = None if up else self._now()
+                self._controller.chronicle.said(
+                    "QueueBack" if up else "QueueLost",
+                    "nats answers again" if up else "nats went away",
+                    "queue",
+                    severe=not up,
+                )
+                self._controller.wake_all()
+                self._dirty.set()
+
+    async def _sample(self) -> None:
+        async for sample in self._feed.samples():
+            first = self._telemetry.sample is None
+            self._telemetry.sample = sample
+            for event in sample.events:
+                self._controller.chronicle.said(event.kind, event.message, event.uuid, severe=True)
+            for gpu in sample.gpus:
+                if not gpu.throttle:
+                    self._facts.throttled_s.pop(gpu.uuid, None)
+                else:
+                    self._facts.throttled_s.setdefault(gpu.uuid, sample.at)
+            if first:
+                self._controller.wake_all()
+            self._dirty.set()
+
+    async def _every_second(self) -> None:
+        while True:
+            next_s = time.monotonic() + 1.0
+            await self._poll_queue()
+            self._facts.sources = sources(self._facts, self._supervisor.states())
+            self._controller.tick()
+            keys = self._controller.topics
+            replicas = {key: self._facts.replicas(key) for key in keys}
+            now_s = self._now()
+            self._server.publish_second(now_s, self._telemetry.tick(now_s, keys, replicas))
+            self._dirty.set()
+            await asyncio.sleep(max(0.0, next_s - time.monotonic()))
+
+    async def _poll_queue(self) -> None:
+        if self._queue is None or not self._queue.connected:
+            return
+        topics = sorted(set(self._controller.topics.values()))
+        with contextlib.suppress(TimeoutError, QueueError):
+            async with asyncio.timeout(POLL_LIMIT_S):
+                self._telemetry.backlog = await self._queue.backlog(topics)
+                self._telemetry.backlog_s = self._now()
+                if self._now() - self._dead_s >= DEAD_EVERY_S:
+                    self._dead_s = self._now()
+                    await self._count_dead(self._queue, topics)
+
+    async def _count_dead(self, queue: Queue, topics: list[str]) -> None:
+        for topic in topics:
+            before, now = self._telemetry.dead.get(topic), await queue.dead_count(topic)
+            self._telemetry.dead[topic] = now
+            owner = self._controller.owner(topic)
+            if owner and before is not None and now > before:
+                self._controller.chronicle.dead_letters(owner, now - before)
+
+    async def _publish(self) -> None:
+        builder = ViewBuilder()
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            self._server.publish(builder.build(self._facts, self._now()))
+            await asyncio.sleep(VIEW_EVERY_S)

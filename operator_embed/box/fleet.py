@@ -1,0 +1,162 @@
+"""A box as a console sees it: the leader's view over its socket, the store where nobody leads, intents to the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+from operator_embed.aimodel import AIModel
+from operator_embed.box.box_logs import BoxLogs
+from operator_embed.box.box_models import BoxModels
+from operator_embed.box.box_queues import BoxQueues
+from operator_embed.box.box_requests import BoxRequests
+from operator_embed.box.database import StoreError
+from operator_embed.box.gpu_kill import BoxGpus
+from operator_embed.box.home import Home
+from operator_embed.box.link import ViewClient
+from operator_embed.box.store import Store
+from operator_embed.fleet.fleet import ContextView, FleetView
+from operator_embed.fleet.models import History, ModelView, State
+from operator_embed.fleet.text import safe_text
+
+log = logging.getLogger(__name__)
+
+TRY_EVERY_S = 0.25
+TICK_S = 1.0
+CHANGES_EVERY_S = 0.25
+GRACE_S = 1.5
+"""How long a leader may take to come, or to hand over, before it is said that nobody leads."""
+
+
+class BoxFleet:
+    """The fleet of one home; `start` it on the loop that reads it."""
+
+    read_only = False
+
+    def __init__(self, home: Home, api_url: str, clock: Callable[[], float] = time.time) -> None:
+        self._home, self._clock = home, clock
+        self._store: Store | None = None
+        self._client = ViewClient(home.engine_socket)
+        self._view = FleetView(
+            context=ContextView(name=platform.node(), headline="loading", api_url=api_url), at_s=clock()
+        )
+        self._followers: set[asyncio.Event] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._alone_s = clock()
+        self.models = BoxModels(self.store, home.weights, self.view)
+        self.gpus = BoxGpus(self.view)
+        self.queues = BoxQueues(home)
+        self.logs = BoxLogs(home)
+        self.requests = BoxRequests(api_url)
+
+    def store(self) -> Store:
+        """This process's connection; opened when first used. Raises `StoreError`, `HomeError`."""
+        if self._store is None:
+            self._store = Store(self._home, self._clock)
+        return self._store
+
+    def start(self) -> None:
+        """Follow the leader, and the clock."""
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tick())]
+
+    async def close(self) -> None:
+        """Stop following; nothing of the box changes by it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.queues.close()
+        if self._store is not None:
+            self._store.close()
+
+    def view(self) -> FleetView:
+        """The newest view."""
+        return self._view
+
+    def history(self, series: str, span_s: float, points: int) -> History:
+        """Samples of one series, from the leader's hour and what came since."""
+        return self._client.rings.read(series, span_s, points, self._view.at_s)
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yields when `view` has become newer, at most four times a second."""
+        changed = asyncio.Event()
+        changed.set()
+        self._followers.add(changed)
+        try:
+            while await changed.wait():
+                changed.clear()
+                yield
+                await asyncio.sleep(CHANGES_EVERY_S)
+        finally:
+            self._followers.discard(changed)
+
+    async def refresh(self) -> None:
+        """Read what can be read now."""
+        if self._client.hello is None:
+            self._show(self._without_leader())
+
+    async def _follow(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                async for _ in self._client.follow():
+                    if self._client.complete:
+                        self._show(self._client.view)
+            self._alone_s = self._alone_s if self._view.context.leader_pid is None else self._clock()
+            await asyncio.sleep(TRY_EVERY_S)
+
+    async def _tick(self) -> None:
+        """Where nobody leads, the clock goes on and the store is read."""
+        while True:
+            await asyncio.sleep(TICK_S - self._clock() % TICK_S)
+            if self._client.hello is None and self._clock() - self._alone_s > GRACE_S:
+                self._show(self._without_leader())
+
+    def _show(self, view: FleetView) -> None:
+        self._view = view
+        for changed in self._followers:
+            changed.set()
+
+    def _without_leader(self) -> FleetView:
+        """What was last seen, marked as old, with the models as they are stored."""
+        last = self._view
+        context = replace(last.context, leader_pid=None, leader_is_serve=False, headline="NO LEADER", tone="error")
+        try:
+            stored = self.store().list()
+        except StoreError as error:
+            log.error("%s", error)
+            context = replace(context, headline="STORE DOWN")
+            return replace(last, context=context, at_s=self._clock())
+        known = {row.key: row for row in last.models}
+        models = tuple(_unwatched(model, known.get(model.key)) for model in stored)
+        return replace(last, context=context, models=models, failures=(), at_s=self._clock())
+
+
+def _unwatched(model: AIModel, row: ModelView | None) -> ModelView:
+    """A row whose figures nobody reads any more."""
+    base = row or ModelView(
+        key=model.key,
+        version=0,
+        name=model.name,
+        namespace=model.namespace,
+        type=model.spec.type,
+        model=safe_text(model.spec.model),
+        engine=model.spec.engine,
+        topic=model.topic,
+        ready=model.status.ready,
+        created_s=model.created_s,
+    )
+    stale = replace(
+        base,
+        generation=model.generation,
+        desired=model.status.desired,
+        replicas=1 if model.spec.replicas is None else model.spec.replicas,
+        state=State(model.status.state or "Pending"),
+        progress="Draining" if model.deleted_s is not None else "",
+        queue_stale=True,
+        store_stale=True,
+    )
+    return base if stale == base else replace(stale, version=base.version + 1)

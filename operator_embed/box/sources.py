@@ -1,0 +1,57 @@
+"""The parts of a box that work or do not, in words for somebody who has just installed it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import shutil
+from collections.abc import Mapping
+from functools import cache
+
+from operator_embed.box.facts import Facts
+from operator_embed.fleet.fleet import SourceView
+from worker_embed.process.spec import Phase, ProcessState
+
+
+def sources(facts: Facts, processes: Mapping[str, ProcessState]) -> tuple[SourceView, ...]:
+    """In the order in which a request needs them."""
+    queue_status, queue_text = _child(processes.get("nats-server"), f"nats on {facts.queue_text}")
+    api_status, api_text = _child(processes.get("gateway"), f"{facts.api_url}   no token needed, loopback only")
+    gpu_status, gpu_text = _gpu(facts)
+    return (
+        SourceView(key="store", version=0, status="ok", text=facts.store_text),
+        SourceView(key="queue", version=0, status=queue_status, text=queue_text),
+        SourceView(key="API", version=0, status=api_status, text=api_text),
+        *engines(),
+        SourceView(key="GPU", version=0, status=gpu_status, text=gpu_text),
+    )
+
+
+@cache
+def engines() -> tuple[SourceView, ...]:
+    """What can run models here."""
+    if importlib.util.find_spec("xllamacpp"):
+        version = ".".join(importlib.metadata.version("xllamacpp").split(".")[:2])
+        llama = SourceView(key="llama", version=0, status="ok", text=f"xllamacpp {version}")
+    else:
+        llama = SourceView(key="llama", version=0, status="-", text="not installed: pip install xllamacpp")
+    vllm = "found; uplion cannot start it yet" if shutil.which("vllm") else "not installed: pip install vllm"
+    return (llama, SourceView(key="vllm", version=0, status="-", text=vllm))
+
+
+def _child(state: ProcessState | None, text: str) -> tuple[str, str]:
+    if state is None or state.phase is Phase.STARTING:
+        return "..", text
+    if state.phase is Phase.READY:
+        return "ok", text
+    last = next((line for line in reversed(state.stderr_tail) if line.strip()), "")
+    return "!", last or state.exit or state.phase
+
+
+def _gpu(facts: Facts) -> tuple[str, str]:
+    sample = facts.telemetry.sample
+    if sample is None:
+        return "..", "reading"
+    if sample.gpus and not sample.notice:
+        return "ok", f"{len(sample.gpus)} x {sample.gpus[0].name}, driver {sample.driver}"
+    return "-", f"{sample.notice}: models run on the CPU"

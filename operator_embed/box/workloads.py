@@ -1,0 +1,249 @@
+"""Replicas on a box: worker processes, each placed on GPUs or the CPU, started and retired to match an AIModel."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from operator_embed.aimodel import RESTARTED_AT, AIModel
+from operator_embed.box.facts import Hold
+from operator_embed.box.home import Home
+from operator_embed.box.needs import Missing, need_of
+from operator_embed.box.rollout import Running, plan
+from operator_embed.box.telemetry import Telemetry
+from operator_embed.reconcile import ANSWERING, WORKER_ERRORS, Observed, Phase, Replica
+from operator_embed.worker_env import Place, worker_env
+from worker_embed.gpu.placement import Claim, Placed, Refused, Rooms, pin_env, place, rooms_of
+from worker_embed.process import spec as process
+from worker_embed.process.spec import ProcessSpec, ProcessState
+from worker_embed.process.supervisor import Supervisor
+
+ROLE = "worker"
+SUFFIX_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+PHASES = {phase.value: phase for phase in Phase}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A replica that should run and has no process yet."""
+
+    reason: str
+    message: str
+    since_s: float
+
+
+@dataclass(slots=True)
+class Workloads:
+    """All workers of a box; `converge` takes one step for one AIModel and says what it found."""
+
+    home: Home
+    supervisor: Supervisor
+    telemetry: Telemetry
+    queue_url: str
+    now: Callable[[], float]
+    waiting: dict[str, dict[str, Waiting]] = field(default_factory=dict)
+    """By key of the AIModel, then by name of the replica."""
+    _retiring: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def converge(self, model: AIModel, wanted: int, *, queue_ready: bool) -> Observed:
+        """Start and retire what one step allows; call it again when a worker's state has changed."""
+        template = self._template(model)
+        waiting = self.waiting.setdefault(model.key, {})
+        shortage = any(w.reason == "NothingFits" for w in waiting.values())
+        running = [self._running(state) for state in self.states(model.key) if state.labels.get("uid") == model.uid]
+        running += [Running(name=name, template=template) for name in waiting]
+        step = plan(wanted, running, template, room=not shortage)
+        for name in step.retire:
+            if waiting.pop(name, None) is None:
+                self._retire(name)
+        for state in self.states(model.key):
+            if state.labels.get("uid") != model.uid and state.phase is not process.Phase.STOPPING:
+                self._retire(state.id)
+        for _ in range(step.start):
+            waiting[self._new_name(model.name)] = Waiting(reason="Starting", message="", since_s=self.now())
+        fits = self._start_waiting(model, template, queue_ready)
+        if not waiting:
+            del self.waiting[model.key]
+        return Observed(replicas=self._replicas(model, template), fits=fits)
+
+    def states(self, key: str) -> list[ProcessState]:
+        """The worker processes of one AIModel."""
+        return [s for s in self.supervisor.states().values() if s.role == ROLE and s.labels.get("model") == key]
+
+    def holds(self) -> dict[str, Hold]:
+        """What each worker process was given."""
+        return {s.id: _hold(s.labels) for s in self.supervisor.states().values() if s.role == ROLE}
+
+    def rooms(self) -> Rooms | None:
+        """What the GPUs and the host can still hold; `None` before the first sample."""
+        if self.telemetry.sample is None:
+            return None
+        states = self.supervisor.states()
+        claims = [
+            Claim(session=states[name].pid or 0, uuids=hold.gpus, each_mib=hold.each_mib)
+            for name, hold in self.holds().items()
+        ]
+        return rooms_of(self.telemetry.sample, claims)
+
+    def forget(self, key: str) -> None:
+        """The AIModel is gone."""
+        self.waiting.pop(key, None)
+
+    def _start_waiting(self, model: AIModel, template: str, queue_ready: bool) -> int | None:
+        """Give each waiting replica a place, or a reason; returns how many replicas fit where that is limited."""
+        waiting = self.waiting[model.key]
+        fits: int | None = None
+        for name in list(waiting):
+            placed = len(self.states(model.key))
+            rooms = self.rooms()
+            on_gpu = bool(rooms and rooms.gpus) and model.spec.gpus != 0
+            need = need_of(model, self.home.weights, on_gpu=on_gpu, who=f"replica {placed + 1}")
+            if isinstance(need, Missing):
+                self._wait(waiting, name, need.reason, need.message)
+                continue
+            if rooms is None:
+                continue
+            found = place(need, rooms)
+            if isinstance(found, Refused):
+                self._wait(waiting, name, "NothingFits", found.reason)
+                fits = placed
+            elif not queue_ready:
+                self._wait(waiting, name, "QueueDown", "the queue does not answer")
+            else:
+                del waiting[name]
+                self.supervisor.run(self._spec(model, name, template, found))
+        return fits
+
+    def _wait(self, waiting: dict[str, Waiting], name: str, reason: str, message: str) -> None:
+        since_s = waiting[name].since_s if waiting[name].reason == reason else self.now()
+        waiting[name] = Waiting(reason=reason, message=message, since_s=since_s)
+
+    def _retire(self, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(self.supervisor.retire(name))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _spec(self, model: AIModel, name: str, template: str, placed: Placed) -> ProcessSpec:
+        env = worker_env(model, self._place(model, name, placed))
+        events = self.home.procs / f"{name}.events"
+
+        async def ready() -> bool:
+            state = self.supervisor.states().get(name)
+            return state is not None and state.change is not None and state.change.reason == "Ready"
+
+        return ProcessSpec(
+            id=name,
+            role=ROLE,
+            argv=(sys.executable, "-m", "worker_embed"),
+            env=env,
+            ready=ready,
+            log=self.home.logs / f"{name}.out",
+            events=events,
+            labels={
+                "model": model.key,
+                "uid": model.uid,
+                "template": template,
+                "gpus": ",".join(placed.uuids),
+                "each_mib": f"{placed.each_mib:.1f}",
+            },
+        )
+
+    def resume(self, model: AIModel) -> None:
+        """Ask for the workers of `model` that were adopted, as they were started."""
+        for state in self.states(model.key):
+            hold = _hold(state.labels)
+            placed = Placed(uuids=hold.gpus, each_mib=hold.each_mib, left_mib=0.0)
+            spec = self._spec(model, state.id, state.labels["template"], placed)
+            if spec.spec_hash == state.spec_hash:
+                self.supervisor.run(spec)
+
+    def _place(self, model: AIModel, name: str, placed: Placed) -> Place:
+        secret = (model.spec.api_key_from or "").removeprefix("secret:")
+        procs = self.home.procs
+        return Place(
+            queue_url=self.queue_url,
+            queue_token_file=self.home.nats / "token",
+            api_key_file=self.home.secrets / f"{secret}.key" if secret else None,
+            weights=self.home.weights,
+            log=self.home.logs / f"{name}.log",
+            events=procs / f"{name}.events",
+            beat=self.home.beat_socket,
+            inflight=procs / f"{name}.inflight",
+            devices=pin_env(placed),
+        )
+
+    def _template(self, model: AIModel) -> str:
+        """Changes with all that a running worker cannot take over."""
+        env = worker_env(model, Place(queue_url=self.queue_url))
+        text = json.dumps(
+            [sorted(env.items()), model.spec.gpus, model.spec.api_key_from, model.annotation(RESTARTED_AT)]
+        )
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def _running(self, state: ProcessState) -> Running:
+        figures = self.telemetry.workers.get(state.id)
+        replica = replica_of(state, "")
+        return Running(
+            name=state.id,
+            template=state.labels["template"],
+            ready=replica.phase in ANSWERING and not replica.reason,
+            leaving=state.phase is process.Phase.STOPPING or replica.phase is Phase.DRAINING,
+            started_s=state.started_s,
+            busy=figures.beat.busy if figures else 0,
+        )
+
+    def _replicas(self, model: AIModel, template: str) -> tuple[Replica, ...]:
+        replicas = [replica_of(state, template) for state in self.states(model.key)]
+        for name, why in self.waiting.get(model.key, {}).items():
+            replicas.append(
+                Replica(name=name, phase=Phase.PENDING, reason=why.reason, message=why.message, since_s=why.since_s)
+            )
+        return tuple(sorted(replicas, key=lambda r: r.name))
+
+    def _new_name(self, model: str) -> str:
+        while True:
+            name = f"{model}-{''.join(secrets.choice(SUFFIX_LETTERS) for _ in range(5))}"
+            if name not in self.supervisor.states():
+                return name
+
+
+def replica_of(state: ProcessState, template: str) -> Replica:
+    """A worker process as the operator sees it: what the supervisor knows, refined by what the worker says."""
+    change = state.change
+    said = change.reason if change else ""
+    phase, reason, message = PHASES[state.phase], "", change.message if change else ""
+    since_s = state.started_s
+    if state.phase in (process.Phase.CRASHED, process.Phase.BACKOFF):
+        reason = said if said in WORKER_ERRORS else ""
+        message = message if reason else _last_words(state)
+    elif said in WORKER_ERRORS:
+        phase, reason = Phase.READY, said
+    elif said in PHASES and state.phase is not process.Phase.STOPPING:
+        phase = PHASES[said]
+    if change is not None:
+        since_s = max(since_s, change.at)
+    return Replica(
+        name=state.id,
+        phase=phase,
+        reason=reason,
+        message=message,
+        since_s=since_s,
+        ready_s=state.ready_s if phase in ANSWERING and not reason else None,
+        restarts=state.restarts,
+        current=not template or state.labels.get("template") == template,
+    )
+
+
+def _last_words(state: ProcessState) -> str:
+    last = next((line for line in reversed(state.stderr_tail) if line.strip()), "")
+    return f"{state.exit}: {last}" if last else state.exit
+
+
+def _hold(labels: Mapping[str, str]) -> Hold:
+    gpus = tuple(uuid for uuid in labels.get("gpus", "").split(",") if uuid)
+    return Hold(gpus=gpus, each_mib=float(labels.get("each_mib", 0)))
