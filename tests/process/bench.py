@@ -17,6 +17,8 @@ from worker_embed.process.supervisor import Supervisor
 QUICK = Backoff(first_s=0.01, most_s=0.05)
 DRAINS = 'trap "echo drained; exit 0" TERM; touch "$READY"; sleep 1000 & wait'
 """Ends by itself when asked to."""
+DRAINS_LATE = 'trap "until [ -e $READY.go ]; do sleep 0.01; done; exit 0" TERM; touch "$READY"; sleep 1000 & wait'
+"""Drains until the file `$READY.go` is there."""
 STUBBORN = 'trap "" TERM; sh -c "sleep 1001" & touch "$READY"; wait'
 """Ignores SIGTERM, and so does what it started."""
 
@@ -81,12 +83,12 @@ class Bench:
     def last(self, id: str, phase: Phase) -> ProcessState:
         return [state for state in self.told if state.id == id and state.phase is phase][-1]
 
-    def sessions(self) -> set[int]:
+    def processes(self) -> set[int]:
         """Living processes of this home, children and what they started."""
         return {pid for pid, _ in environment.marked(self.home)}
 
     def kill_everything(self) -> None:
-        while pids := self.sessions():
+        while pids := self.processes():
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)

@@ -17,7 +17,8 @@ async def lead(home: Path) -> None:
     supervisor = Bench(home).lead()
     supervisor.run(shell(home, "own", DRAINS))
     supervisor.run(shell(home, "tied", DRAINS, own_session=False))
-    print(await ready(supervisor, "own"), await ready(supervisor, "tied"), flush=True)  # noqa: T201
+    sys.stdout.write(f"{await ready(supervisor, 'own')} {await ready(supervisor, 'tied')}\n")
+    sys.stdout.flush()
     await asyncio.Event().wait()
 
 

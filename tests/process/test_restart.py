@@ -62,8 +62,8 @@ async def test_a_crash_ends_what_the_child_left_behind_before_the_next_start(ben
     supervisor = bench.lead()
     supervisor.run(shell(bench.home, "a", 'trap "" TERM; sleep 1000 & setsid sleep 1001 & touch "$READY"; wait'))
     pid = await ready(supervisor, "a")
-    await until(lambda: len(bench.sessions()) == 3)
-    left_behind = bench.sessions() - {pid}
+    await until(lambda: len(bench.processes()) == 3)
+    left_behind = bench.processes() - {pid}
     os.kill(pid, signal.SIGKILL)
     await until(lambda: bench.deaths)
     assert not any(running(pid) for pid in left_behind)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.process.bench import DRAINS, STUBBORN, Bench, ready, running, shell, until
+from tests.process.bench import DRAINS, DRAINS_LATE, STUBBORN, Bench, ready, running, shell, until
 from worker_embed.process.backoff import Backoff
 from worker_embed.process.spec import Phase, Stop
 
@@ -24,16 +24,16 @@ async def test_retire_lets_a_child_drain(bench: Bench) -> None:
     assert bench.phases("a") == [Phase.STARTING, Phase.READY, Phase.STOPPING, Phase.GONE]
     assert [(death.exit, death.phase) for death in bench.deaths] == [("exit 0", Phase.STOPPING)]
     assert list((bench.home / "run" / "procs").iterdir()) == []
-    assert bench.sessions() == set()
+    assert bench.processes() == set()
 
 
 async def test_retire_kills_a_family_that_ignores_it(bench: Bench) -> None:
     supervisor = bench.lead()
     supervisor.run(shell(bench.home, "a", STUBBORN, stop=Stop(drain_s=0.05, kill_s=0.05)))
     await ready(supervisor, "a")
-    await until(lambda: len(bench.sessions()) >= 2)
+    await until(lambda: len(bench.processes()) >= 2)
     await supervisor.retire("a")
-    assert bench.sessions() == set()
+    assert bench.processes() == set()
     assert bench.deaths[0].exit == "SIGKILL"
 
 
@@ -54,7 +54,7 @@ async def test_a_drain_can_be_cut_short(bench: Bench) -> None:
     await until(lambda: supervisor.states()["a"].phase is Phase.STOPPING)
     await supervisor.retire("a", drain=False)
     await drained
-    assert bench.sessions() == set()
+    assert bench.processes() == set()
 
 
 async def test_kill_is_a_crash_with_a_known_reason(bench: Bench) -> None:
@@ -118,12 +118,13 @@ async def test_a_changed_spec_replaces_the_child(bench: Bench) -> None:
 
 async def test_run_during_a_retirement_starts_it_afresh(bench: Bench) -> None:
     supervisor = bench.lead()
-    spec = shell(bench.home, "a", DRAINS)
+    spec = shell(bench.home, "a", DRAINS_LATE)
     supervisor.run(spec)
     first = await ready(supervisor, "a")
     retired = asyncio.create_task(supervisor.retire("a"))
     await until(lambda: supervisor.states()["a"].phase is Phase.STOPPING)
     supervisor.run(spec)
+    (bench.home / "a.ready.go").touch()
     await retired
     assert not running(first)
     assert await ready(supervisor, "a") != first

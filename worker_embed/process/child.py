@@ -91,7 +91,10 @@ class Child:
         kill(self._others())
 
     async def bury(self) -> str:
-        """End what the child left behind, once it has ended; returns how it ended, or nothing if that is unknown."""
+        """End what the child left behind, once it has ended; returns how it ended, or nothing if that is unknown.
+
+        It takes as long as a driver holds a process: until then its GPU memory is not free either.
+        """
         # The session's number is free for others only after the last member is gone and its leader reaped.
         await kill_all(self._others)
         status = self._status()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import msgspec
@@ -37,7 +38,7 @@ class ChangesFile:
     def newest(self) -> list[Change]:
         """What was completed since the last call; costs one `stat` when nothing was."""
         try:
-            size = self.path.stat().st_size
+            size = os.stat(self.path).st_size
             if size == self.read:
                 return []
             start = self.read if size > self.read else 0

@@ -54,6 +54,8 @@ class Keeper:
         self._spec: ProcessSpec | None = None
         """What should run; none while it is being retired, and after adoption until its owner asks for it."""
         self._child: Child | None = None
+        self._due_s = 0.0
+        """When the next try is, by the loop's clock: a step of the wall clock must not make it a day."""
         self._poked = asyncio.Event()
         self._retired: asyncio.Future[None] | None = None
         self._hurry = self._again = self._killed = False
@@ -130,13 +132,17 @@ class Keeper:
 
     def find(self) -> bool:
         """Whether the recorded child still runs, or waits for its next try."""
+        if self.state.phase is Phase.BACKOFF and self._record.boot_id == proc.boot_id():
+            left_s = (self.state.next_try_s or 0.0) - self._around.now()
+            self._wait(min(left_s, self._around.backoff.most_s))
+            return True
         self._child = Child.find(self._record, self._around.home, self._poked.set)
-        waits = self.state.phase is Phase.BACKOFF and self._record.boot_id == proc.boot_id()
-        return waits or self._child is not None
+        return self._child is not None
 
     async def found_dead(self) -> None:
         """Tell the death of a child that ended while nobody watched, and forget it."""
-        await self._died("", crashed=True)
+        known = self.state.exit if self.state.pid is None else ""
+        await self._died(known, crashed=self.state.phase is not Phase.STOPPING)
         self._leave()
 
     # The task
@@ -159,17 +165,16 @@ class Keeper:
             wait_s = None
             if self._spec is not None:
                 self._settle()
-                if (wait_s := self._wait_s(self._spec)) <= 0:
+                skipped = self._again or self._spec.spec_hash != self.state.spec_hash
+                wait_s = self._due_s - asyncio.get_running_loop().time()
+                if skipped or wait_s <= 0:
                     return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._poke()
+                    await self._until_poked()
 
-    def _wait_s(self, spec: ProcessSpec) -> float:
-        due_s = self.state.next_try_s
-        if due_s is None or self._again or spec.spec_hash != self.state.spec_hash:
-            return 0.0
-        return due_s - self._around.now()
+    def _wait(self, wait_s: float) -> None:
+        self._due_s = asyncio.get_running_loop().time() + wait_s
 
     def _start(self, spec: ProcessSpec) -> None:
         """Start it; what cannot be started is tried again as what crashed is."""
@@ -186,6 +191,7 @@ class Keeper:
         )
         self._changes = ChangesFile(spec.events) if spec.events else None
         self._hurry = self._again = self._killed = False
+        self._due_s = 0.0
         try:
             if spec.events:
                 spec.events.unlink(missing_ok=True)
@@ -208,7 +214,7 @@ class Keeper:
         while not child.ended and not self._must_stop():
             if self._spec is not None and self._asking is None and self.state.phase is Phase.STARTING:
                 self._asking = asyncio.get_running_loop().create_task(self._ask(self._spec))
-            await self._poke()
+            await self._until_poked()
         self._stop_asking()
         if stopped := not child.ended:
             await self._stop(child)
@@ -241,7 +247,7 @@ class Keeper:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while not child.ended and not (patient and self._hurry):
-                    await self._poke()
+                    await self._until_poked()
 
     async def _died(self, status: str, crashed: bool) -> None:
         """Tell the owner of a death; `status` is empty when it is unknown."""
@@ -270,6 +276,7 @@ class Keeper:
 
     def _back_off(self) -> None:
         if delay_s := self._around.backoff.delay_s(self._record.crashes):
+            self._wait(delay_s)
             self._become(phase=Phase.BACKOFF, next_try_s=self._around.now() + delay_s)
 
     async def _ask(self, spec: ProcessSpec) -> None:
@@ -304,7 +311,7 @@ class Keeper:
             self._retired.set_result(None)
             self._retired = None
 
-    async def _poke(self) -> None:
+    async def _until_poked(self) -> None:
         await self._poked.wait()
         self._poked.clear()
 

@@ -63,7 +63,7 @@ def own_pids() -> Iterator[int]:
         try:
             if os.stat(f"/proc/{pid}").st_uid == uid:
                 yield pid
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
 
 

@@ -14,7 +14,7 @@ from worker_embed.process.keeper import Keeper, Surroundings
 from worker_embed.process.records import Records
 from worker_embed.process.spec import ProcessSpec, ProcessState
 
-_FOLLOW_EVERY_S = 0.25
+_FOLLOW_EVERY_S = 0.5
 _BACKOFF = Backoff()
 
 
@@ -124,7 +124,7 @@ class Supervisor:
         self._keepers.pop(id, None)
 
     def _follow(self) -> None:
-        """Look for new changes, four times a second while there are children."""
+        """Look for new changes while there are children; most of the cost of looking is to wake up for it."""
         self._timer = asyncio.get_running_loop().call_later(_FOLLOW_EVERY_S, self._follow) if self._keepers else None
         for keeper in list(self._keepers.values()):
             keeper.follow()
