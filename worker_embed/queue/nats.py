@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from worker_embed.queue.nats_dead import DeadLetters
-from worker_embed.queue.nats_intake import NatsIntake, give_back
+from worker_embed.queue.nats_intake import NatsIntake
 from worker_embed.queue.nats_link import Link
-from worker_embed.queue.nats_streams import DURABLE, Answer, Got, Streams, place
+from worker_embed.queue.nats_streams import DURABLE, Answer, Got, Streams, nak, place
 from worker_embed.queue.port import Backlog, Caps, DeadLetter, Ref, TopicSpec
 
 ACK_PREFIX: Final = "$JS.ACK."
@@ -63,7 +63,7 @@ class NatsQueue:
 
     async def give_back(self, token: str) -> None:
         if token.startswith(ACK_PREFIX):
-            await self._link.request(token, give_back())
+            await self._link.request(token, nak())
 
     async def cancel(self, ref: Ref) -> bool:
         seq_text, _, id = ref.token.partition(" ")

@@ -8,7 +8,17 @@ from typing import Final
 
 import msgspec
 
-from worker_embed.queue.nats_streams import ID, SECOND, Answer, ConsumerInfo, StreamInfo, Streams, checked, place
+from worker_embed.queue.nats_streams import (
+    ID,
+    SECOND,
+    Answer,
+    ConsumerInfo,
+    StreamInfo,
+    Streams,
+    checked,
+    held_by,
+    place,
+)
 from worker_embed.queue.port import DeadLetter, Delivery, QueueError
 
 STREAM: Final = "DLQ"
@@ -67,13 +77,13 @@ class DeadLetters:
             body=delivery.body,
             headers=dict(delivery.headers),
         )
-        marked = {ID: f"{delivery.id}:{delivery.token.split('.')[5]}"}
+        marked = {ID: f"{delivery.id}:{held_by(delivery).seq}"}
         body = msgspec.msgpack.encode(letter)
         answer = await self._streams.link.request(place(delivery.topic).dead, body, marked)
         if answer is None:
             raise QueueError("the queue's broker keeps no dead letters: its stream DLQ is gone")
         checked(msgspec.json.decode(answer.data, type=Answer))
-        await self._streams.settle(delivery, b"+ACK")
+        await self._streams.ack(delivery)
 
     async def count(self, topic: str) -> int:
         subject = place(topic).dead

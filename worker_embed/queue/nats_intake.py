@@ -12,18 +12,13 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from worker_embed.queue.nats_dead import DeadLetters
-from worker_embed.queue.nats_streams import DURABLE, NOT_BEFORE, Streams, place
+from worker_embed.queue.nats_streams import DURABLE, NOT_BEFORE, Streams, nak, place
 from worker_embed.queue.port import Delivery, QueueError
 
 PULL_S: Final = 5.0
 """How long the broker keeps a pull request open; then it says how many messages it still owed."""
 OVERDUE_S: Final = PULL_S + 2.0
 RETRY_S: Final = 1.0
-
-
-def give_back(delay_s: float = 0.0) -> bytes:
-    """The answer to a delivery that asks for another one after `delay_s`."""
-    return b'-NAK {"delay": %d}' % (delay_s * 1e9) if delay_s > 0 else b"-NAK"
 
 
 class NatsIntake:
@@ -58,13 +53,13 @@ class NatsIntake:
         return delivery
 
     async def ack(self, delivery: Delivery) -> None:
-        await self._streams.settle(delivery, b"+ACK")
+        await self._streams.ack(delivery)
 
     async def nack(self, delivery: Delivery, *, delay_s: float = 0.0, failed: str = "") -> None:
         if failed:
             await self._streams.retry(delivery, delay_s, failed)
         else:
-            await self._streams.settle(delivery, give_back(delay_s))
+            await self._streams.give_back(delivery, delay_s)
 
     async def dead(self, delivery: Delivery, *, reason: str, error: str) -> None:
         await self._letters.bury(delivery, reason, error, self._consumer)
@@ -80,7 +75,7 @@ class NatsIntake:
         await self.stop()
         while not self._here.empty():
             if delivery := self._here.get_nowait():
-                await self._link.send(delivery.token, give_back())
+                await self._link.send(delivery.token, nak())
         self._here.put_nowait(None)
 
     async def stop(self) -> None:
@@ -130,12 +125,12 @@ class NatsIntake:
                 await self._on_status(msg.headers or {})
             return
         if asked_in != self._round:
-            await self._link.send(msg.reply, give_back())
+            await self._link.send(msg.reply, nak())
             return
         self._out -= 1
         early_s = int((msg.headers or {}).get(NOT_BEFORE, 0)) / 1000 - time.time()
         if early_s > 0:
-            await self._link.send(msg.reply, give_back(early_s))
+            await self._link.send(msg.reply, nak(early_s))
         else:
             self._want -= 1
             self._here.put_nowait(self._streams.read(self._topic, msg))

@@ -49,6 +49,8 @@ class Link:
         self._recovery: asyncio.Task[None] | None = None
         self._up_since = 0.0
         self._why = ""
+        self.epoch = 0
+        """Counts how often the connection was lost."""
         self._closed = False
 
     async def open(self, token: str, name: str) -> None:
@@ -71,6 +73,7 @@ class Link:
             self._closed = True
             await self._client.close()
             raise self._failure(str(error) or "cannot be reached") from None
+        self._why = ""
         self._linked.set()
         self._up.set()
 
@@ -90,12 +93,13 @@ class Link:
         body: bytes = b"",
         headers: dict[str, str] | None = None,
         *,
-        still: Callable[[], bool] | None = None,
+        epoch: int | None = None,
         recovering: bool = False,
     ) -> Msg | None:
-        """The answer, or `None` when nobody listens on `subject`; asks again after a reconnect, if `still` says so.
+        """The answer, or `None` when nobody listens on `subject`; asks again after a reconnect.
 
-        So what is asked must do no harm when done twice. Raises `QueueError` after the time limit.
+        So what is asked must do no harm when done twice; what means nothing after a loss of the connection names its
+        `epoch`, and the answer is `None` in a later one. Raises `QueueError` after the time limit.
         """
         if len(body) > self._client.max_payload - HEADER_ROOM:
             raise self._failure(f"takes no message of {len(body)} bytes")
@@ -105,7 +109,7 @@ class Link:
                 while not self._closed:
                     if not gate.is_set():
                         await gate.wait()
-                    if still and not still():
+                    if epoch is not None and epoch != self.epoch:
                         return None
                     try:
                         answer = await self._ask(subject, body, headers)
@@ -169,7 +173,8 @@ class Link:
             answer.set_result(msg)
 
     async def _on_error(self, error: Exception) -> None:
-        self._why = str(error)
+        if "Authorization" not in self._why:
+            self._why = str(error)
 
     async def _on_lost(self) -> None:
         if not self._closed:
@@ -178,6 +183,7 @@ class Link:
             await self._on_loss()
 
     async def _on_back(self) -> None:
+        self._why = ""
         self._linked.set()
         self._recovery = asyncio.get_running_loop().create_task(self._recover())
 
@@ -194,6 +200,7 @@ class Link:
         self._tell(True)
 
     def _down(self) -> None:
+        self.epoch += 1
         self._linked.clear()
         self._up.clear()
         if self._recovery:

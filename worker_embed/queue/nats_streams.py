@@ -87,8 +87,6 @@ class StreamState(msgspec.Struct, frozen=True):
 
 
 class StreamInfo(Answer, frozen=True):
-    created: datetime | None = None
-    """Differs when the broker lost the stream and somebody created it anew."""
     config: StreamConfig | None = None
     state: StreamState = StreamState()
 
@@ -127,7 +125,25 @@ class Purged(Answer, frozen=True):
     purged: int = 0
 
 
+class Held(NamedTuple):
+    """The `handle` of a delivery."""
+
+    seq: int
+    epoch: int
+    """Of the link when it came."""
+
+
 A = TypeVar("A", bound=Answer)
+
+
+def held_by(delivery: Delivery) -> Held:
+    assert isinstance(delivery.handle, Held)
+    return delivery.handle
+
+
+def nak(delay_s: float = 0.0) -> bytes:
+    """The answer to a delivery that asks for another one after `delay_s`."""
+    return b'-NAK {"delay": %d}' % (delay_s * SECOND) if delay_s > 0 else b"-NAK"
 
 
 def id_of(msg_id: str) -> str:
@@ -153,7 +169,6 @@ class Streams:
         self.link = link
         self._ack_wait_s = ack_wait_s
         self._known: dict[str, TopicSpec] = {}
-        self._born: dict[str, datetime | None] = {}
 
     async def api(
         self, call: str, kind: type[A], body: Mapping[str, Any] | None = None, *, recovering: bool = False
@@ -199,7 +214,7 @@ class Streams:
         call = f"CONSUMER.DURABLE.CREATE.{at.stream}.{DURABLE}"
         wanted = {"stream_name": at.stream, "config": consumer}
         checked(await self.api(call, ConsumerInfo, wanted, recovering=recovering))
-        self._known[spec.topic], self._born[spec.topic] = spec, info.created
+        self._known[spec.topic] = spec
 
     async def find(self, topic: str) -> None:
         """Learn of a topic that somebody created; raises `QueueError` when nobody did."""
@@ -208,7 +223,6 @@ class Streams:
             if info.config is None:
                 raise no_topic(topic)
             self._known[topic] = TopicSpec(topic=topic, max_messages=info.config.max_msgs_per_subject)
-            self._born[topic] = info.created
 
     async def restore(self) -> None:
         """Put back the known topics that a restarted broker has lost."""
@@ -217,7 +231,6 @@ class Streams:
 
     def forget(self, topic: str) -> None:
         self._known.pop(topic, None)
-        self._born.pop(topic, None)
 
     async def publish(
         self, topic: str, body: bytes, headers: Mapping[str, str], *, id: str, attempt: int, mark: str = ""
@@ -239,23 +252,33 @@ class Streams:
         """A message as the port's callers know it."""
         headers = msg.headers or {}
         marked = headers.get(ID)
+        seq = msg.metadata.sequence.stream
         return Delivery(
-            id=id_of(marked) if marked else f"{msg.metadata.stream}-{msg.metadata.sequence.stream}",
+            id=id_of(marked) if marked else f"{msg.metadata.stream}-{seq}",
             topic=topic,
             body=msg.data,
             headers={name: value for name, value in headers.items() if name not in OURS},
             attempt=int(headers.get(Header.ATTEMPT, 1)),
             engine_attempt=msg.metadata.num_delivered,
             token=msg.reply,
-            handle=self._born.get(topic),
+            handle=Held(seq, self.link.epoch),
         )
 
-    async def settle(self, delivery: Delivery, verb: bytes) -> None:
-        """Tell the broker and hear that it knows; nothing to tell when it lost the message meanwhile.
+    async def ack(self, delivery: Delivery) -> None:
+        """End a delivery; returns when the broker knows.
 
-        Sequences of a stream that was created anew begin at 1 again, so an old answer could hit another message.
+        A broker that was killed forgets its newest deliveries and then ignores acks, without a word, so after a loss
+        of the connection the message itself is removed; not the one that took its place if the store was lost too.
         """
-        await self.link.request(delivery.token, verb, still=lambda: self._born.get(delivery.topic) == delivery.handle)
+        held = held_by(delivery)
+        if await self.link.request(delivery.token, b"+ACK", epoch=held.epoch) is None:
+            stream = place(delivery.topic).stream
+            if await self.holds(stream, held.seq, delivery.id):
+                await self.delete(stream, held.seq)
+
+    async def give_back(self, delivery: Delivery, delay_s: float) -> None:
+        """Ask for a redelivery; after a loss of the connection the end of the lease brings it."""
+        await self.link.request(delivery.token, nak(delay_s), epoch=held_by(delivery).epoch)
 
     async def retry(self, delivery: Delivery, delay_s: float, failed: str) -> None:
         """Publish a copy with the next attempt, then ack; a crash in between gives the same copy, which is dropped."""
@@ -263,7 +286,7 @@ class Streams:
         if delay_s > 0:
             headers[NOT_BEFORE] = str(int((time.time() + delay_s) * 1000))
         await self.publish(delivery.topic, delivery.body, headers, id=delivery.id, attempt=delivery.attempt + 1)
-        await self.settle(delivery, b"+ACK")
+        await self.ack(delivery)
 
     async def consumer(self, topic: str) -> ConsumerInfo | None:
         """What the broker knows of the topic's durable; `None` without such a topic."""
