@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,8 +21,8 @@ from tests.store.actors import model
 REMOTE = Spec(type="remote", model="gpt", base_url="https://api.openai.com/v1")
 
 
-def remote(**fields: object) -> AIModel:
-    return AIModel(namespace="default", name="gpt", spec=replace(REMOTE, **fields))  # type: ignore[arg-type]
+def remote(**fields: Any) -> AIModel:
+    return AIModel(namespace="default", name="gpt", spec=replace(REMOTE, **fields))
 
 
 @contextmanager
