@@ -28,7 +28,12 @@ async def _serve(home: Home, chosen: settings.Settings, options: argparse.Namesp
     running = asyncio.create_task(ours.run() if options.handover_fd is None else take_over(ours, options.handover_fd))
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, running.cancel)
-    loop.add_signal_handler(signal.SIGINT, lambda: stops.add(asyncio.create_task(ours.stop_all())))
+
+    async def stop() -> None:
+        await ours.stop_all()
+        running.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, lambda: stops.add(asyncio.create_task(stop())))
     if sys.stdout.isatty():
         print(f"uplion serve: {chosen.api_url}; ctrl+c stops all models, SIGTERM leaves them running")
     with contextlib.suppress(asyncio.CancelledError):

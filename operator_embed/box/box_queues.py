@@ -65,7 +65,7 @@ class BoxQueues:
             try:
                 token = (self._home.nats / "token").read_text().strip()
                 url = f"nats://127.0.0.1:{recorded_port(self._home.ports, 'nats')}"
-                self._queue = await open_queue(url, token=token, name="console", timeout_s=3.0)
+                self._queue = await open_queue(url, token=token, name="fleet", timeout_s=3.0)
             except (OSError, QueueError) as error:
                 raise FleetError(f"the queue does not answer: {error}") from error
         return self._queue

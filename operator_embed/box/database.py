@@ -11,6 +11,8 @@ from typing import Final as Constant
 from typing import Literal
 
 BUSY_S: Constant = 5.0
+OLDEST_SQLITE: Constant = (3, 37)
+"""The first with STRICT tables."""
 
 
 class StoreError(Exception):
@@ -22,6 +24,10 @@ def connect(path: Path, *, version: int, schema: str, synchronous: Literal["NORM
 
     Raises `StoreError`, also when a newer program wrote the file.
     """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreError(
+            f"SQLite 3.37 or newer is needed, this Python has {sqlite3.sqlite_version}; use a newer Python"
+        )
     with explained(path):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)

@@ -127,6 +127,7 @@ class Engine:
             self._run_children()
             for model in self._store.list():
                 self._workloads.resume(model)
+            self._look_at_processes()
             await self._until_stopped(
                 self._controller.watch(),
                 *(self._controller.work() for _ in range(RECONCILERS)),
@@ -186,11 +187,14 @@ class Engine:
         )
         self._supervisor.run(self.settings.api_node(place))
 
-    def _process_changed(self, state: ProcessState) -> None:
+    def _look_at_processes(self) -> None:
         states = self._supervisor.states()
         self._facts.processes = states
         self._facts.holds = self._workloads.holds()
         self._feed.watch(s.pid for s in states.values() if s.role == ROLE and s.pid is not None)
+
+    def _process_changed(self, state: ProcessState) -> None:
+        self._look_at_processes()
         if state.id == "gateway":
             self._api_changed(state)
         self._controller.process_changed(state)

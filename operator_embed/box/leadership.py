@@ -41,23 +41,23 @@ class Leadership:
     """No new term is begun."""
 
     async def run(self) -> None:
-        """Follow and lead until `keep_running`, `stop_all` or cancelled; then what runs, runs on."""
+        """Follow and lead until cancelled; then what runs, runs on."""
         try:
-            while not self._resting:
-                if self.lock.try_acquire():
+            while True:
+                if not self._resting and self.lock.try_acquire():
                     try:
                         await self._lead()
                     except Exception:
                         log.exception("this term of leadership ended; another is begun")
                         self.lock.release()
-                await asyncio.sleep(0 if self._resting else TRY_EVERY_S)
+                await asyncio.sleep(TRY_EVERY_S)
         finally:
             self.lock.release()
 
     async def keep_running(self) -> None:
         """Hand over to a leader without a console; raises `HandOverError` when it does not take over."""
+        self._resting = True
         if not self.leads.is_set():
-            self._resting = True
             return
         await self._end_term()
         try:
@@ -67,17 +67,14 @@ class Leadership:
             reason = str(error) or f"no answer within {TAKE_OVER_S:.0f} s"
             log.error("hand-over failed: %s", reason)
             raise HandOverError(f"nobody took over: {reason}; see {self.home.logs / 'serve.log'}") from error
+        self.lock.release()
 
     async def stop_all(self) -> None:
-        """Drain and end everything that runs here."""
+        """Drain and end everything that runs here; nothing when another process leads."""
         self._resting = True
         if self._engine is not None and self._term is not None:
             self._engine.stop()
             await asyncio.wait([self._term])
-
-    async def rest(self) -> None:
-        """Lead no more; what runs, runs on without a leader."""
-        await self._end_term()
 
     async def _lead(self) -> None:
         self._engine = Engine(self.home, self.settings)
@@ -98,7 +95,6 @@ class Leadership:
         self.leads.set()
 
     async def _end_term(self) -> None:
-        self._resting = True
         if self._term is not None:
             self._term.cancel()
             await asyncio.wait([self._term])

@@ -22,9 +22,9 @@ class Secrets:
         self._folder, self._env = folder, env
 
     def path(self, name: str) -> Path:
-        """The file of a secret, whether it is there or not; `ValueError` for a name that is none."""
+        """The file of a secret, whether it is there or not."""
         if not re.fullmatch(KEY_SOURCES["secret"], name):
-            raise ValueError(f"not a name of a secret: {name!r}")
+            raise StoreError(f"{name!a}: is not a name of a secret")
         return self._folder / f"{name}.key"
 
     def read(self, name: str) -> str | None:
@@ -57,24 +57,24 @@ class Secrets:
         source, _, name = (spec.api_key_from or "").partition(":")
         match source:
             case "env":
-                if not (key := self._env.get(name, "").strip()):
-                    raise StoreError(
-                        f"spec.apiKeyFrom: the environment variable {name} is not set; export it, then apply"
-                    )
-                return key
+                return _one_line(self._env.get(name, ""), f"the environment variable {name}")
             case "file":
-                return _key_in(Path(name))
+                return _one_line(_head(Path(name)), name)
             case "secret" if self.read(name) is None:
                 raise StoreError(f"spec.apiKeyFrom: there is no secret {name}; give the key with env or file once")
         return None
 
 
-def _key_in(path: Path) -> str:
+def _head(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            key = file.read(MAX_KEY_BYTES + 1)
+            return file.read(MAX_KEY_BYTES + 1).decode("utf-8", "replace")
     except OSError as error:
         raise StoreError(f"spec.apiKeyFrom: cannot read {path}: {error.strerror}") from error
-    if not (text := key.decode("utf-8", "replace").strip()) or len(key) > MAX_KEY_BYTES or not text.isprintable():
-        raise StoreError(f"spec.apiKeyFrom: {path} does not hold one key on one line")
-    return text
+
+
+def _one_line(text: str, where: str) -> str:
+    key = text.strip()
+    if not key or len(text) > MAX_KEY_BYTES or not key.isprintable():
+        raise StoreError(f"spec.apiKeyFrom: {where} does not hold a key on one line; put it there, then apply")
+    return key

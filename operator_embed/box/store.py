@@ -113,11 +113,11 @@ class Store:
     def previous(self, key: str) -> AIModel | None:
         """The model with the spec that it had before the last change; `None` when it never had another."""
         with explained(self._home.store):
-            row = self._connection.execute(
-                "SELECT previous FROM models WHERE ns = ? AND name = ?", names(key)
-            ).fetchone()
-            model = self._find(key)
-            return replace(model, spec=from_fields(msgspec.json.decode(row[0]))) if model and row and row[0] else None
+            if (model := self._find(key)) is None:
+                return None
+            query = "SELECT previous FROM models WHERE ns = ? AND name = ?"
+            [spec] = self._connection.execute(query, names(key)).fetchone()
+            return replace(model, spec=from_fields(msgspec.json.decode(spec))) if spec else None
 
     def apply(self, model: AIModel) -> tuple[Literal["created", "configured", "unchanged"], AIModel]:
         """Create or replace spec, labels and annotations; returns what was done and the model as stored.
@@ -127,26 +127,26 @@ class Store:
         A key goes into `secrets/`; a new key of an existing model replaces its replicas.
         """
         key = self._secrets.given(model.spec)
-        name = f"{model.namespace}.{model.name}"
-        spec = replace(model.spec, api_key=None, api_key_from=f"secret:{name}") if key is not None else model.spec
-        wanted = replace(model, spec=spec)
-        _refuse_invalid(wanted)
+        secret = f"{model.namespace}.{model.name}"
+        if key is not None:
+            model = replace(model, spec=replace(model.spec, api_key=None, api_key_from=f"secret:{secret}"))
+        _refuse_invalid(model)
         with self._writing():
-            if (old := self._find(model.key)) is None:
-                if model.resource_version:
-                    raise Conflict(f"{model.key}: is gone since it was read; remove resourceVersion to create it again")
-                if key is not None:
-                    self._secrets.write(name, key)
-                return "created", self._insert(wanted)
-            _refuse_stale(old, model.resource_version)
-            new_key = key is not None and key != self._secrets.read(name)
+            old = self._find(model.key)
+            if old is not None:
+                _refuse_stale(old, model.resource_version)
+            elif model.resource_version:
+                raise Conflict(f"{model.key}: is gone since it was read; remove resourceVersion to create it again")
+            new_key = None if key == self._secrets.read(secret) else key
+            if new_key:
+                self._secrets.write(secret, new_key)
+            if old is None:
+                return "created", self._insert(model)
             if not model.resource_version:
-                wanted = replace(wanted, annotations=_with_ours(wanted.annotations, old.annotations))
-            if key is not None and new_key:
-                self._secrets.write(name, key)
-                if old.spec == wanted.spec:
-                    wanted = replace(wanted, annotations=_restarted(wanted.annotations, self._now()))
-            stored = self._update(old, wanted, new_key=new_key)
+                model = replace(model, annotations=_with_ours(model.annotations, old.annotations))
+            if new_key and model.spec == old.spec:
+                model = replace(model, annotations=_restarted(model.annotations, self._now()))
+            stored = self._update(old, model, new_key=bool(new_key))
             return ("unchanged" if stored is old else "configured"), stored
 
     def patch(self, key: str, change: Callable[[AIModel], AIModel], *, resource_version: str = "") -> AIModel:
