@@ -58,7 +58,7 @@ def gpu(index: int, **fields: Any) -> GpuView:
     idle = GpuView(
         key=f"GPU-{index}f7723c0e", version=1, index=index, name="NVIDIA A100-SXM4-80GB", util_pct=0.0, used_mib=0.0,
         ours_mib=0.0, total_mib=81_920.0, power_w=60.0, power_limit_w=400.0, temp_c=40.0, sm_mhz=1_410.0,
-        pcie="PCIe 4 x16",
+        pcie="4 x16",
     )  # fmt: skip
     return replace(idle, **fields)
 

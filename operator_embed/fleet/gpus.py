@@ -24,11 +24,14 @@ class GpuView:
     claimed_mib: float = 0.0
     """What our replicas may take, at least what they use."""
     total_mib: float | None = None
+    free_mib: float | None = None
+    """What a new replica may take: neither used nor claimed, less a margin."""
     power_w: float | None = None
     power_limit_w: float | None = None
     temp_c: float | None = None
     sm_mhz: float | None = None
     pcie: str = ""
+    """`4 x16`, `4 x8 of x16` when the link is narrower than it could be; empty when unknown."""
     throttle: str = ""
     """Reasons in force; empty when none is."""
     throttled_since_s: float | None = None

@@ -40,8 +40,13 @@ class Arrangement(Generic[R]):
     def use(self, columns: Sequence[Column[R]]) -> None:
         """Take other columns; the order stays by the title it was by."""
         self._read(columns)
-        title = self.column.title if self.column else None
-        self.column = next((c for c in columns if c.title == title), None)
+        title = self.title
+        self.column = next((c for c in columns if title and c.title == title), None)
+
+    @property
+    def title(self) -> str:
+        """Of the column that the rows are sorted by; empty for the order in which they were given."""
+        return self.column.title if self.column else ""
 
     def filter(self, text: str) -> None:
         """Show only what matches; raises `FilterError` and keeps the filter before when `text` is none."""

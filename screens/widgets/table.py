@@ -198,7 +198,7 @@ class Table(ScrollView, Generic[R], can_focus=True):
         """All that a line's look depends on, apart from size and theme, which empty the cache."""
         if y == 0:
             arrangement = self.arrangement
-            return ("head", self.head) if self.head[0] else (arrangement.column, arrangement.reverse, *self._letters)
+            return ("head", self.head) if self.head[0] else (arrangement.title, arrangement.reverse, *self._letters)
         if (row := self._row_at(y)) is None:
             return ("note", self._why_empty()) if y == NOTE_LINE and not self._rows else ()
         ticking = (c.text(row, self._at_s) + c.tail(row, self._at_s) for c, _ in self._columns if c.ticks)
@@ -240,7 +240,7 @@ class Table(ScrollView, Generic[R], can_focus=True):
         letter_of = {column: letter for letter, column in self._letters.items()}
         segments = [Segment(" ", self._style(""))]
         for column, width in self._columns:
-            sorted_by = column is self.arrangement.column
+            sorted_by = bool(column.title) and column.title == self.arrangement.title
             style = self._style("table--sorted" if sorted_by else "table--columns")
             text = column_title(column, width, ("↑" if self.arrangement.reverse else "↓") if sorted_by else "")
             at = text.lower().find(letter_of[column]) if column in letter_of else -1
@@ -304,7 +304,7 @@ class Table(ScrollView, Generic[R], can_focus=True):
         """A click selects, a second one opens, one on a title sorts."""
         if event.y == 0:
             if not self.head[0] and (column := self._column_at(event.x + self.scroll_offset.x)):
-                again = column is self.arrangement.column
+                again = column.title == self.arrangement.title
                 self._sort_by(column, reverse=again and not self.arrangement.reverse)
         elif (row := self._row_at(event.y)) is not None:
             if row.key == self.cursor:

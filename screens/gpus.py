@@ -1,0 +1,235 @@
+"""GPUs: a block each with its history and the ledger of its memory, the processes on them, what happened to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
+
+from textual import getters, on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.geometry import Size
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from operator_embed.fleet.fleet import EventView, FleetView
+from operator_embed.fleet.gpus import GpuProcessView, GpuView
+from screens.actions import Hint, Scope, bindings
+from screens.base import FleetScreen
+from screens.box_panel import ReadHistory, box_lines, gpu_names
+from screens.format import Spans, age, count, gib, mean, pct, rate, stale, watts
+from screens.gpu_blocks import METRICS, SPANS_S, Look, block, span_text
+from screens.tones import event_mark, event_tone
+from screens.widgets.blocks import Blocks
+from screens.widgets.columns import Column
+from screens.widgets.head import Fields
+from screens.widgets.lines import Lines
+from screens.widgets.panel import Heading
+from screens.widgets.table import Table
+
+
+def _or_dash(text: str, known: object) -> str:
+    return "-" if known is None else text
+
+
+def _owner(process: GpuProcessView) -> str:
+    return process.replica or f"{process.name} ({process.user})"
+
+
+def _since(process: GpuProcessView, at_s: float) -> str:
+    return "-" if process.started_s is None else age(at_s - process.started_s)
+
+
+GPU: Column[GpuProcessView] = Column("GPU", 5, lambda p, _: p.gpus, gap=2)
+GIB: Column[GpuProcessView] = Column("GiB", 5, lambda p, _: gib(p.used_mib), value=lambda p: p.used_mib, right=True)
+SM: Column[GpuProcessView] = Column("SM %", 4, lambda p, _: pct(p.sm_pct), value=lambda p: p.sm_pct, right=True)
+REQ: Column[GpuProcessView] = Column(
+    "REQ/S", 5, lambda p, _: _or_dash(rate(p.req_s), p.req_s), value=lambda p: p.req_s, right=True, gap=3
+)
+TOK: Column[GpuProcessView] = Column(
+    "TOK/S", 5, lambda p, _: _or_dash(count(p.tok_s), p.tok_s), value=lambda p: p.tok_s, right=True, gap=3
+)
+TOK_J: Column[GpuProcessView] = Column(
+    "TOK/J", 5, lambda p, _: _or_dash(rate(p.tok_per_j), p.tok_per_j), value=lambda p: p.tok_per_j, right=True, gap=3
+)
+AGE: Column[GpuProcessView] = Column(
+    "AGE", 4, _since, value=lambda p: p.started_s and -p.started_s, right=True, ticks=True, gap=3
+)
+WIDE: Sequence[Column[GpuProcessView]] = (
+    GPU,
+    Column("PID", 6, lambda p, _: str(p.pid), value=lambda p: float(p.pid), right=True),
+    Column("OWNER", 6, lambda p, _: p.user, gap=2),
+    Column("REPLICA", 24, lambda p, _: p.replica or "-", middle=True),
+    Column("MODEL", 17, lambda p, _: p.model or p.name, middle=True),
+    GIB, replace(SM, gap=3), REQ, TOK,
+    Column("KV %", 4, lambda p, _: _or_dash(pct(p.kv_pct), p.kv_pct), value=lambda p: p.kv_pct, right=True, gap=3),
+    TOK_J, AGE,
+)  # fmt: skip
+NARROW: Sequence[Column[GpuProcessView]] = (
+    GPU,
+    Column("PID", 5, lambda p, _: str(p.pid), value=lambda p: float(p.pid), right=True),
+    Column("REPLICA", 24, lambda p, _: _owner(p), middle=True, gap=2),
+    GIB, SM, REQ, replace(TOK, gap=2), replace(TOK_J, gap=2, drop=2), replace(AGE, gap=2, drop=1),
+)  # fmt: skip
+PROCESSES = (*(replace(c, since=120) for c in WIDE), *(replace(c, until=120) for c in NARROW))
+EVENTS: Sequence[Column[EventView]] = (
+    Column("", 1, lambda e, _: event_mark(e), tone=event_tone, gap=0),
+    Column("AGE", 4, lambda e, at_s: age(at_s - e.at_s), right=True, ticks=True),
+    Column("SOURCE", 9, lambda e, _: e.source, gap=7, since=120),
+    Column("REASON", 13, lambda e, _: e.reason, since=120, tone=event_tone),
+    Column("MESSAGE", 20, lambda e, _: e.message, grow=True, since=120),
+    Column("WHAT", 20, lambda e, _: f"{e.source}  {e.reason}  {e.message}", grow=True, gap=2, until=120),
+)  # fmt: skip
+
+
+def no_gpu_lines(view: FleetView, read: ReadHistory, size: Size) -> Sequence[Spans]:
+    """Why there is no GPU, and what the models run on instead."""
+    notice = view.gpu_panel.notice or "no GPU"
+    said: Sequence[Spans] = (
+        ((f"   {notice}", "warning" if view.gpu_panel.warning else ""),),
+        (("   Models run on the CPU.", ""),),
+        (),
+    )
+    return (*said, *box_lines(view, read, Size(size.width, size.height - len(said))))
+
+
+class GpusScreen(FleetScreen):
+    """A block a GPU; panels below stay while blocks scroll."""
+
+    CSS_PATH = "gpus.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("gpu")
+    SCOPES: ClassVar[tuple[Scope, ...]] = ("gpu",)
+    HINTS: ClassVar[Sequence[Hint]] = (
+        Hint("gpu.zoom"),
+        Hint("gpu.metric", wide="metric: util VRAM power heat"),
+        Hint("gpu.shorter", "span", keys="< >"),
+        Hint("gpu.logs", wide="logs of the replica"),
+        Hint("gpu.kill", wide="kill process"),
+        Hint("gpu.copy"),
+        Hint("everywhere.help"),
+    )
+
+    look: reactive[Look] = reactive(Look())
+    blocks = getters.query_one("#blocks", Blocks)
+    processes = getters.query_one("#processes", Table)
+
+    def body(self) -> ComposeResult:
+        yield Static(classes="space")
+        yield Blocks(id="blocks")
+        yield Lines(id="host")
+        yield Heading(id="processes-head")
+        yield Table(PROCESSES, id="processes", noun="process", copies=lambda p: p.replica or str(p.pid))
+        yield Static(classes="space")
+        yield Table(EVENTS, id="events", noun="event")
+
+    def totals(self, wide: bool) -> Fields:
+        gpus, panel = self.view.gpus, self.view.gpu_panel
+        if not gpus:
+            return ((1, (("no GPUs", ""),)),)
+        silent = panel.stale or any(gpu.stale for gpu in gpus)
+        used, total, claimed = (
+            sum(getattr(gpu, name) or 0.0 for gpu in gpus) / 1024 for name in ("used_mib", "total_mib", "claimed_mib")
+        )
+        power_w = sum(known) if (known := [gpu.power_w for gpu in gpus if gpu.power_w is not None]) else None
+        figure, unit = watts(power_w).split(" ")
+        util = f"{stale(pct(mean(tuple(gpu.util_pct for gpu in gpus))), silent)} %"
+        memory = f"{stale(f'{used:.0f}', silent)}/{total:.0f} GiB, claimed {claimed:.0f}"
+        energy = panel.energy_wh_today
+        parts = (
+            (gpu_names(gpus, True), True),
+            (f"driver {panel.driver}", wide and bool(panel.driver)),
+            (f"GPU {util}" if wide else util, True),
+            (f"VRAM {memory}" if wide else memory, True),
+            (f"{stale(figure, silent)} {unit}", True),
+            (f"{rate(panel.tok_per_j)} tok/J", panel.tok_per_j is not None),
+            (f"{(energy or 0.0) / 1e3:.1f} kWh today", wide and energy is not None),
+        )
+        notice: Spans = ((f"   ~ {panel.notice}", "warning"),) if panel.notice and panel.warning else ()
+        return ((1, (("   ".join(text for text, said in parts if said), ""), *notice)),)
+
+    def draw(self) -> None:
+        view = self.view
+        self.set_class(not view.gpus, "-no-gpu")
+        self.set_class(self.look.zoomed, "-zoomed")
+        by_key = {gpu.key: gpu for gpu in view.gpus}
+        shown = [self.blocks.cursor] if self.look.zoomed and self.blocks.cursor in by_key else list(by_key)
+        self.blocks.show(shown, partial(self._block, by_key))
+        self.query_one("#host", Lines).show(partial(no_gpu_lines, view, self.fleet.history))
+        other = "" if self.look.metric == "util" else f": {METRICS[self.look.metric]}"
+        keys = f"m metric{other}   < > span {span_text(self.look.span_s)}"
+        self.query_one("#processes-head", Heading).say("Processes", "" if view.gpu_processes else "none", keys)
+        self.processes.show(view.gpu_processes, view.at_s)
+        events = [event for event in view.events if event.source.startswith("GPU")]
+        self.query_one("#events", Table).head = ("GPU events", "" if events else "none", "Xid, ECC, throttle, lost")
+        self.query_one("#events", Table).show(events, view.at_s)
+
+    def _block(self, by_key: dict[str, GpuView], key: str, here: bool, width: int) -> Sequence[Spans]:
+        return block(by_key[key], self.fleet.history, self.look, here, width, self.view.at_s)
+
+    def watch_look(self) -> None:
+        if self.is_mounted:
+            self.draw()
+
+    @on(Blocks.Moved)
+    def follow_cursor(self) -> None:
+        """The selected GPU's graph has another colour."""
+        self.draw()
+
+    def action_move_down(self) -> None:
+        self.blocks.move(1)
+
+    def action_move_up(self) -> None:
+        self.blocks.move(-1)
+
+    def action_zoom(self) -> None:
+        self.look = replace(self.look, zoomed=not self.look.zoomed)
+
+    def action_metric(self) -> None:
+        names = list(METRICS)
+        self.look = replace(self.look, metric=names[(names.index(self.look.metric) + 1) % len(names)])
+
+    def action_shorter(self) -> None:
+        self._span(-1)
+
+    def action_longer(self) -> None:
+        self._span(1)
+
+    def _span(self, step: int) -> None:
+        index = min(max(SPANS_S.index(self.look.span_s) + step, 0), len(SPANS_S) - 1)
+        self.look = replace(self.look, span_s=SPANS_S[index])
+
+    def action_copy(self) -> None:
+        if self.blocks.cursor:
+            self.app.copy_to_clipboard(self.blocks.cursor)
+            self.notify(f"copied: {self.blocks.cursor}", markup=False, timeout=2)
+
+    def _process(self) -> GpuProcessView | None:
+        """Under the cursor of the table, else the first of ours on the selected GPU."""
+        if self.processes.has_focus:
+            return self.processes.row
+        index = next((str(gpu.index) for gpu in self.view.gpus if gpu.key == self.blocks.cursor), "")
+        return next((p for p in self.view.gpu_processes if p.ours and index in p.gpus.split(",")), None)
+
+    @on(Table.Opened, "#processes")
+    def action_logs(self) -> None:
+        process = self._process()
+        model = next((r.model for r in self.view.replicas if process and r.key == process.replica), "")
+        if process and model:
+            from screens.logs import LogsScreen
+
+            self.app.push_screen(LogsScreen(self.fleet, model, replica=process.replica))
+
+    @work
+    async def action_kill(self) -> None:
+        from screens.confirm import ConfirmDialog
+
+        if (process := self._process()) is None:
+            return
+        what = process.replica or f"{process.name}, of {process.user}"
+        happens = f"SIGKILL to process {process.pid}: {what}."
+        if process.ours:
+            happens += "\nIts requests in flight are tried again elsewhere; it is started again."
+        if await self.app.push_screen_wait(ConfirmDialog(f"Kill {what}", happens, verb="kill")):
+            await self.intend(self.fleet.gpus.kill(process.pid))
