@@ -20,19 +20,22 @@ TIME: Column[EventView] = Column(
     "TIME", 12, lambda e, at_s: moment(e.at_s, at_s), value=lambda e: -e.at_s, right=True, ticks=True
 )
 COUNT: Column[EventView] = Column(
-    "COUNT", 4, lambda e, _: f"x{count(e.count)}" if e.count > 1 else "", value=lambda e: e.count, right=True
+    "N", 4, lambda e, _: f"x{count(e.count)}" if e.count > 1 else "", value=lambda e: e.count, right=True
 )
 REASON: Column[EventView] = Column("REASON", 14, lambda e, _: e.reason, tone=event_tone, gap=2)
-SHORT_REASON: Column[EventView] = Column("REASON", 12, lambda e, _: e.reason, tone=event_tone)
-SOURCE: Column[EventView] = Column("SOURCE", 19, lambda e, _: e.source, middle=True, drop=2, since=100)
-MODEL: Column[EventView] = Column(
-    "MODEL", 20, lambda e, _: e.model.partition("/")[2] or "-", middle=True, least=14, drop=1
-)
+SOURCE: Column[EventView] = Column("SOURCE", 19, lambda e, _: e.source, middle=True, since=100)
+MODEL: Column[EventView] = Column("MODEL", 20, lambda e, _: model_name(e), middle=True, since=100)
+SHORT_MODEL: Column[EventView] = Column("MODEL", 14, lambda e, _: model_name(e), middle=True, until=100)
 MESSAGE: Column[EventView] = Column("MESSAGE", 24, lambda e, _: e.message, grow=True)
 
-ALL_BY_AGE: Sequence[Column[EventView]] = (MARK, AGE, COUNT, REASON, MODEL, SOURCE, MESSAGE)
-ALL_BY_TIME: Sequence[Column[EventView]] = (MARK, TIME, COUNT, REASON, MODEL, SOURCE, MESSAGE)
+ALL_BY_AGE: Sequence[Column[EventView]] = (MARK, AGE, COUNT, REASON, MODEL, SHORT_MODEL, SOURCE, MESSAGE)
+ALL_BY_TIME: Sequence[Column[EventView]] = (MARK, TIME, COUNT, REASON, MODEL, SHORT_MODEL, SOURCE, MESSAGE)
 OF_MODEL: Sequence[Column[EventView]] = (MARK, AGE, COUNT, REASON, SOURCE, MESSAGE)
+
+
+def model_name(event: EventView) -> str:
+    """Name of the AIModel that it happened to."""
+    return event.model.partition("/")[2] or "-"
 
 
 def moment(at_s: float, now_s: float) -> str:

@@ -40,7 +40,7 @@ spec:
     Template(
         key="g",
         title="GGUF file",
-        hint="weights that are on this machine, run by llama.cpp",
+        hint="weights on this machine, run by llama.cpp",
         yaml="""\
 apiVersion: model.youxam.com/v1alpha1
 kind: AIModel
@@ -62,7 +62,7 @@ spec:
     Template(
         key="r",
         title="remote API",
-        hint="any OpenAI-compatible address, queued and counted like your own models",
+        hint="any OpenAI-compatible address",
         yaml="""\
 apiVersion: model.youxam.com/v1alpha1
 kind: AIModel

@@ -1,0 +1,107 @@
+"""Queues: what waits, for how long, and what was given up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
+
+from textual import getters, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from operator_embed.fleet.fleet import Fleet
+from operator_embed.fleet.queues import QueueView
+from screens.actions import Hint, Scope, bindings
+from screens.format import Spans, age, count, plural
+from screens.queue_actions import QueueActions
+from screens.queue_columns import LETTERS, OLD_S, QUEUE_FIELDS, QUEUES, TREND, about_queue
+from screens.requests import RequestsScreen
+from screens.widgets.head import Fields
+from screens.widgets.lines import Lines
+from screens.widgets.panel import Heading
+from screens.widgets.table import Table
+
+
+class QueuesScreen(QueueActions):
+    """One row a queue, the one that waits longest first; the lower half follows the cursor."""
+
+    CSS_PATH = "queues.tcss"
+    SCOPES: ClassVar[tuple[Scope, ...]] = ("queue",)
+    BINDINGS: ClassVar[list[BindingType]] = bindings("queue")
+    HINTS: ClassVar[Sequence[Hint]] = (
+        Hint("table.open", title="requests", wide="requests and dead letters"),
+        Hint("queue.scale"),
+        Hint("queue.why"),
+        Hint("queue.requeue"),
+        Hint("queue.purge"),
+        Hint("table.filter"),
+        Hint("table.sort"),
+        Hint("everywhere.help"),
+    )
+
+    table = getters.query_one("#queues", Table)
+
+    def __init__(self, fleet: Fleet) -> None:
+        super().__init__(fleet)
+        self.wanted = ""
+
+    def body(self) -> ComposeResult:
+        yield Table(QUEUES, id="queues", noun="queue", fields=QUEUE_FIELDS, copies=lambda q: q.key, sort="OLDEST")
+        yield Lines(id="about")
+        yield Heading("Dead letters", id="letters-head")
+        yield Table(LETTERS, id="letters", noun="dead letter", copies=lambda d: d.request_id)
+
+    @property
+    def queue(self) -> QueueView | None:
+        """The queue under the cursor, as it is now."""
+        return next((q for q in self.view.queues if q.key == self.table.cursor), None)
+
+    def totals(self, wide: bool) -> Fields:
+        queues = self.view.queues
+        oldest_s = max((q.oldest_s for q in queues if q.oldest_s is not None), default=None)
+        trend = TREND[max((q.trend for q in queues if q.oldest_s == oldest_s), default=0)].strip()
+        oldest: Spans = () if oldest_s is None else (
+            (f"  oldest {age(oldest_s)} {trend}".rstrip(), "warning" if oldest_s > OLD_S else ""),
+        )  # fmt: skip
+        dead = sum(q.dead for q in queues)
+        where, _, size = self.view.context.queue.partition(", ")
+        engine = where if wide else f"{where.partition(' ')[0]} ok"
+        return (
+            *(((1, ((f"{plural(len(queues), 'queue')}  ", ""),)),) if wide else ()),
+            (1, ((f"{count(sum(q.queued or 0 for q in queues))} queued", ""),)),
+            (0, ((f"  {count(sum(q.in_flight or 0 for q in queues))} in flight", ""),)),
+            (0, oldest),
+            (0, ((f"  {dead} dead", "warning" if dead else "muted"),)),
+            (0, ((f"  {', '.join(part for part in (engine, size) if part)}" if where else "", "muted"),)),
+        )
+
+    def draw(self) -> None:
+        view = self.view
+        self.table.note = "No queue yet: it comes with the first model."
+        self.table.show(view.queues, view.at_s)
+        if self.wanted:
+            self.go_to(self.wanted)
+        self.draw_queue()
+
+    def go_to(self, key: str) -> None:
+        """Put the cursor on the queue of an AIModel, now or when it appears."""
+        queue = next((q for q in self.view.queues if q.model == key), None)
+        self.wanted = "" if queue else key
+        if queue and self.is_mounted:
+            self.table.select(queue.key)
+
+    @on(Table.Moved, "#queues")
+    def draw_queue(self) -> None:
+        """Show the queue under the cursor."""
+        self.query_one("#about", Lines).show(partial(about_queue, self.queue, self.fleet.history, self.view.at_s))
+        self.show_letters(self.queue)
+
+    @on(Table.Opened, "#queues")
+    def open_requests(self, event: Table.Opened) -> None:
+        self.app.push_screen(RequestsScreen(self.fleet, event.key))
+
+    @on(Table.Opened, "#letters")
+    def open_letter(self, event: Table.Opened) -> None:
+        if self.queue:
+            self.app.push_screen(RequestsScreen(self.fleet, self.queue.key, letter=event.key))

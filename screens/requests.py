@@ -1,0 +1,96 @@
+"""The requests of one queue that were given up, in full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import getters, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from operator_embed.fleet.fleet import Fleet
+from operator_embed.fleet.queues import DeadLetterView, QueueView
+from screens.actions import Hint, Scope, bindings
+from screens.format import age, count
+from screens.queue_actions import QueueActions
+from screens.queue_columns import LETTERS
+from screens.text import title
+from screens.widgets.head import Fields
+from screens.widgets.pager import Pager
+from screens.widgets.panel import Heading
+from screens.widgets.table import Table
+from screens.widgets.text_lines import Line
+
+
+def letter_lines(letter: DeadLetterView, at_s: float) -> Sequence[Line]:
+    """All that is known of one letter."""
+    facts = (
+        ("request", letter.request_id),
+        ("gave up", f"{age(at_s - letter.died_s)} ago, after {letter.attempts} attempts"),
+        ("replica", letter.replica or "-"),
+        ("body", f"{count(letter.body_bytes)} bytes"),
+        ("reason", letter.reason),
+    )
+    return [*(((f"{name:9}", "muted"), (text, "")) for name, text in facts), ((letter.error, "warning"),)]
+
+
+class RequestsScreen(QueueActions):
+    """Dead letters, and below them the one under the cursor."""
+
+    CSS_PATH = "requests.tcss"
+    SCOPES: ClassVar[tuple[Scope, ...]] = ("queue",)
+    BINDINGS: ClassVar[list[BindingType]] = bindings("queue")
+    HINTS: ClassVar[Sequence[Hint]] = (
+        Hint("everywhere.back"),
+        Hint("table.mark"),
+        Hint("queue.requeue"),
+        Hint("queue.discard"),
+        Hint("table.filter"),
+        Hint("everywhere.help"),
+    )
+
+    detail = getters.query_one("#letter", Pager)
+
+    def __init__(self, fleet: Fleet, key: str, *, letter: str = "") -> None:
+        super().__init__(fleet)
+        self.key = key
+        self.wanted = letter
+
+    def body(self) -> ComposeResult:
+        yield Heading("Dead letters", id="letters-head")
+        yield Table(LETTERS, id="letters", noun="dead letter", copies=lambda d: d.request_id)
+        yield Heading("Letter", id="letter-head")
+        yield Pager(id="letter", wrap=True)
+
+    @property
+    def queue(self) -> QueueView | None:
+        """The queue, while there is one."""
+        return next((q for q in self.view.queues if q.key == self.key), None)
+
+    def totals(self, wide: bool) -> Fields:
+        queue = self.queue
+        if queue is None:
+            return title(f"Queues > {self.key}", "gone")
+        waits = f"{count(queue.queued)} queued"
+        flight = f"{count(queue.in_flight)} in flight"
+        oldest = "" if queue.oldest_s is None else f"oldest {age(queue.oldest_s)}"
+        return title(f"Queues > {queue.name}", waits, flight, oldest)
+
+    def draw(self) -> None:
+        self.show_letters(self.queue)
+
+    def show_read(self, letters: Sequence[DeadLetterView]) -> None:
+        self.letters.note = "No request was given up."
+        super().show_read(letters)
+        if self.wanted and letters:
+            self.letters.select(self.wanted)
+            self.wanted = ""
+        self.show_letter()
+
+    @on(Table.Moved)
+    def show_letter(self) -> None:
+        """Show the letter under the cursor."""
+        letter = self.letters.row
+        self.query_one("#letter-head", Heading).say("Letter", letter.request_id if letter else "none")
+        self.detail.show(letter_lines(letter, self.view.at_s) if letter else ())
