@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from operator_embed.box.rollout import Plan, Running, plan
 
 
 def worker(name: str, template: str = "new", **fields: Any) -> Running:
-    return Running(**{"name": name, "template": template, "ready": True} | fields)
+    return replace(Running(name=name, template=template, ready=True), **fields)
 
 
 def test_what_is_missing_is_started() -> None:

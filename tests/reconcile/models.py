@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from operator_embed.aimodel import AIModel, Spec, Status
@@ -15,7 +16,7 @@ def aimodel(*, status: Status = Status(), generation: int = 1, deleted_s: float 
         namespace="default",
         name="m",
         uid="u",
-        spec=Spec(**{"type": "local", "model": "m"} | spec),
+        spec=replace(Spec(type="local", model="m"), **spec),
         generation=generation,
         status=status,
         deleted_s=deleted_s,
@@ -24,9 +25,9 @@ def aimodel(*, status: Status = Status(), generation: int = 1, deleted_s: float 
 
 def replica(phase: Phase = Phase.READY, **fields: Any) -> Replica:
     """A replica `m-aaaaa`."""
-    return Replica(**{"name": "m-aaaaa", "phase": phase} | fields)
+    return replace(Replica(name="m-aaaaa", phase=phase), **fields)
 
 
 def asked(desired: int, **fields: Any) -> Decision:
     """A decision that no autoscaler made."""
-    return Decision(**{"desired": desired, "active": False, "reason": "Static", "message": ""} | fields)
+    return replace(Decision(desired=desired, active=False, reason="Static", message=""), **fields)
