@@ -54,13 +54,14 @@ class Rig:
     async def ask(self, **body: Any) -> Any:
         return await self.node.ask(self.queue, self.config.model, **body)
 
-    async def settled(self) -> None:
-        """Wait until the topic is empty: every task was acked or is dead."""
-        await until_true(self._is_empty)
-
-    async def _is_empty(self) -> bool:
+    async def settled(self, left: int = 0) -> None:
+        """Wait until the topic holds no more than `left`: every other task was acked or is dead."""
         topic = f"model-{self.config.model}"
-        return (await self.queue.backlog([topic]))[topic].total == 0
+
+        async def is_settled() -> bool:
+            return (await self.queue.backlog([topic]))[topic].total == left
+
+        await until_true(is_settled)
 
     async def usage(self, count: int) -> dict[str, Usage]:
         """The first `count` usage records, by request."""

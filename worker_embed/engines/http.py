@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -76,20 +77,18 @@ class HttpRelay:
 
     async def complete(self, job: Job) -> bytes:
         """The body of a 200."""
-        try:
-            async with self._post(job, {"Accept": "application/json"}) as answer:
+        with self._faults():
+            async with self._post(job, "application/json") as answer:
                 body = await _bounded(answer)
                 if answer.status != HTTPStatus.OK:
                     raise self._judge(_refusal(job.path, answer, body))
                 return body
-        except aiohttp.ClientError as error:
-            raise _broken(error) from error
 
     async def stream(self, job: Job) -> AsyncGenerator[list[bytes], None]:
         """Payloads up to `[DONE]`; a stream that ends without it has failed, however politely it was closed."""
         events = EventReader()
-        try:
-            async with self._post(job, {"Accept": "text/event-stream"}) as answer:
+        with self._faults():
+            async with self._post(job, "text/event-stream") as answer:
                 if answer.status != HTTPStatus.OK:
                     raise self._judge(_refusal(job.path, answer, await _bounded(answer)))
                 async for data in answer.content.iter_any():
@@ -101,10 +100,6 @@ class HttpRelay:
                         yield payloads
                     if done:
                         return
-        except aiohttp.ClientError as error:
-            raise _broken(error) from error
-        except EventTooLong as error:
-            raise AttemptFailed("the engine sent an event without an end") from error
         raise AttemptFailed("the engine's stream ended before [DONE]")
 
     async def get(self, path: str, timeout_s: float) -> tuple[int, bytes]:
@@ -121,8 +116,23 @@ class HttpRelay:
         """Drop all connections, and with them what is in flight."""
         await self._session.close()
 
-    def _post(self, job: Job, headers: Mapping[str, str]) -> Any:
-        return self._session.post(f"{self._base}/{job.path}", data=job.body, headers=headers, allow_redirects=False)
+    def _post(self, job: Job, accept: str) -> Any:
+        url = f"{self._base}/{job.path}"
+        return self._session.post(url, data=job.body, headers={"Accept": accept}, allow_redirects=False)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """What may go wrong on the wire, in the words of the port."""
+        try:
+            yield
+        except aiohttp.ClientError as error:
+            raise _broken(error) from error
+        except EventTooLong as error:
+            raise AttemptFailed("the engine sent an event without an end") from error
+        except RuntimeError as error:
+            if not self._session.closed:
+                raise
+            raise AttemptFailed("the engine was stopped", retry_at_once=True) from error
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:

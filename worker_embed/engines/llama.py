@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 from collections import deque
@@ -25,14 +26,16 @@ from worker_embed.wire import ErrorKind
 DEFAULT_CONTEXT = 4096
 LOOK_S = 5.0
 TERM_S = 3.0
-TAIL_LINES = 5
+TAIL_LINES = 3
+_ERROR = re.compile(r"[\d.]+ E ")
+"""How llama.cpp's server begins a line about an error: time and level."""
 
 log = logging.getLogger("engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaOptions:
-    """What a user says about a local model."""
+    """What a user says about a local model, and how patient we are with it."""
 
     model: str
     source: str = ""
@@ -42,6 +45,8 @@ class LlamaOptions:
     """Tokens per request; 0 means `DEFAULT_CONTEXT`."""
     threads: int = 0
     """0 means one less than there are cores: llama.cpp's threads spin, and collapse when another process wants one."""
+    look_s: float = LOOK_S
+    """For a server that seems to hang to say how it is."""
 
 
 class _Slot(msgspec.Struct):
@@ -60,6 +65,7 @@ class LlamaEngine:
         self._relay: HttpRelay | None = None
         self._ended: asyncio.Task[str] | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._errors: deque[str] = deque(maxlen=TAIL_LINES)
 
     async def start(self) -> None:
         """Return once the weights are loaded; raises `EngineFailed` with the server's last lines."""
@@ -69,6 +75,7 @@ class LlamaEngine:
         except WeightsMissing as error:
             raise EngineFailed(ErrorKind.CONFIGURATION, str(error)) from error
         self._tail.clear()
+        self._errors.clear()
         reading, writing = os.pipe()
         try:
             self._process = await self._spawn(weights, writing)
@@ -100,11 +107,11 @@ class LlamaEngine:
     async def suspect(self) -> None:
         """A server that does not even say how it is hangs: its death lets the others' requests go on."""
         try:
-            status, _ = await self._server.get("models", LOOK_S)
+            status, _ = await self._server.get("models", self._options.look_s)
         except Unavailable:
             status = 0
         if status != HTTPStatus.OK and self._process is not None:
-            log.warning("does not answer for %g s: killed", LOOK_S)
+            log.warning("does not answer for %g s: killed", self._options.look_s)
             self._signal(signal.SIGKILL)
 
     async def died(self) -> str:
@@ -172,11 +179,14 @@ class LlamaEngine:
         while line := await _read_line(process.stdout):
             text = line.decode(errors="replace").rstrip()
             log.info("%s", text)
-            if text:
+            if error := _ERROR.match(text):
+                self._errors.append(text[error.end() :])
+            elif text:
                 self._tail.append(text)
         code = await process.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit {code}"
-        return f"{how}: {' | '.join(self._tail)}" if code > 0 and self._tail else how
+        tail = () if code in (-signal.SIGKILL, -signal.SIGTERM) else self._tail
+        return ": ".join([how, *(self._errors or tail)])
 
     async def _blame(self, error: Exception) -> Exception:
         """A broken connection is most often the server's death, which is worth a retry as soon as it is back."""

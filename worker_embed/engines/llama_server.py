@@ -56,7 +56,10 @@ def _serve(spec: LlamaSpec) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = spec.threads
     params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = True
     params.ui = False
-    return xllamacpp.Server(params)
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,184 @@
+"""A real model on the CPU, in a server process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+
+from tests.worker.node import Ask
+from tests.worker.rig import Rig, rig, until, until_true
+from worker_embed.engines.llama import LlamaEngine, LlamaOptions
+from worker_embed.engines.port import AttemptFailed, EngineFailed, Job
+from worker_embed.wire import ErrorKind
+
+pytestmark = [pytest.mark.anyio, pytest.mark.realmodel]
+
+WEIGHTS = Path(__file__).parents[2] / "assets/models/smollm2-135m-instruct-q4_1.gguf"
+SHORT = {"temperature": 0, "max_tokens": 8, "messages": [{"role": "user", "content": "Count: one, two,"}]}
+LONG = {"temperature": 0, "max_tokens": 400, "ignore_eos": True, "messages": [{"role": "user", "content": "Count."}]}
+
+
+def engine(slots: int = 2, context: int = 512) -> LlamaEngine:
+    options = LlamaOptions(model="m", source=str(WEIGHTS), context_length=context, threads=1, look_s=0.5)
+    return LlamaEngine(options, slots)
+
+
+@asynccontextmanager
+async def started(made: LlamaEngine) -> AsyncIterator[int]:
+    """A loaded engine's process id; stopped when the block ends."""
+    try:
+        await made.start()
+        yield (await made.figures()).pid
+    finally:
+        await made.stop()
+
+
+async def busy_slots(pid: int) -> int:
+    """Slots that work, asked of the server itself."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port(pid)}/slots") as answer:
+        return sum(slot["is_processing"] for slot in await answer.json())
+
+
+def port(pid: int) -> int:
+    """The port that a process listens on, after proc(5)."""
+    inodes = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+            return int(fields[1].split(":")[1], 16)
+    raise AssertionError(f"process {pid} does not listen")
+
+
+def text(ask: Ask) -> str:
+    assert ask.end is not None
+    return str(msgspec.json.decode(ask.end.body)["choices"][0]["message"]["content"])
+
+
+async def test_worker_with_a_model(tmp_path: Path) -> None:
+    """One load of the model for all that a client can meet in good days and bad."""
+    made = engine()
+    async with rig(tmp_path, node_type="local") as box, box.working(made):
+        await box.tells("Ready")
+        await the_same_text_streamed_and_not(box)
+        await more_requests_than_slots_are_all_answered(box)
+        await too_long_a_prompt_is_the_clients_error(box)
+        await client_that_leaves_frees_the_slot(box, made)
+        await killed_engine_comes_back(box, made)
+    assert box.changes()[2:4] == ["GeneralError", "Loading"]
+
+
+async def the_same_text_streamed_and_not(box: Rig) -> None:
+    whole, streamed = await box.ask(**SHORT), await box.ask(stream=True, **SHORT)
+    assert (await whole.final()).status == (await streamed.final()).status == 200
+    assert streamed.text == text(whole) != ""
+    assert streamed.end is not None
+    assert streamed.end.usage is not None
+    assert streamed.end.usage.completion_tokens == 8
+    assert {chunk["model"] for chunk in streamed.chunks} == {"m"}
+
+
+async def more_requests_than_slots_are_all_answered(box: Rig) -> None:
+    asks = [await box.ask(stream=bool(place % 2), **SHORT | {"max_tokens": 4}) for place in range(6)]
+    for ask in asks:
+        assert (await ask.final()).status == 200
+    await box.settled()
+
+
+async def too_long_a_prompt_is_the_clients_error(box: Rig) -> None:
+    ask = await box.ask(messages=[{"role": "user", "content": "word " * 600}])
+    end = await ask.final()
+    assert end.status == 400
+    assert msgspec.json.decode(end.body)["error"]["code"] == "context_length_exceeded"
+
+
+async def client_that_leaves_frees_the_slot(box: Rig, made: LlamaEngine) -> None:
+    pid = (await made.figures()).pid
+    leaving = await box.ask(stream=True, **LONG)
+    await leaving.until_deltas(2)
+    assert await busy_slots(pid) == 1
+    await box.node.cancel(leaving)
+
+    async def idle() -> bool:
+        return await busy_slots(pid) == 0
+
+    await until_true(idle, within_s=5)
+    await box.settled()
+
+
+async def killed_engine_comes_back(box: Rig, made: LlamaEngine) -> None:
+    pid = (await made.figures()).pid
+    streamed, whole = await box.ask(stream=True, **LONG), await box.ask(**LONG | {"max_tokens": 16})
+    await streamed.until_deltas(1)
+    await whole.until_started(1)
+    os.kill(pid, signal.SIGKILL)
+    assert (await streamed.final()).status == 502
+    assert (await whole.final()).status == 200
+    assert [start.attempt for start in whole.starts] == [1, 2]
+    assert (await made.figures()).pid not in (0, pid)
+    await box.tells("Ready")
+
+
+async def test_stopped_engine_leaves_nothing(tmp_path: Path) -> None:
+    made = engine(slots=1, context=256)
+    async with started(made) as pid:
+        body = msgspec.json.encode(LONG | {"stream": True})
+        async with aclosing(made.stream(Job(path="chat/completions", body=body))) as batches:
+            await anext(batches)
+            async with asyncio.timeout(10):
+                await made.stop()
+            with pytest.raises(AttemptFailed):
+                async for _ in batches:
+                    pass
+    assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_engine_that_hangs_is_killed() -> None:
+    made = engine(slots=1, context=256)
+    async with started(made) as pid:
+        os.kill(pid, signal.SIGSTOP)
+        await made.suspect()
+        assert await made.died() == "SIGKILL"
+
+
+async def test_engine_dies_with_its_worker() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from tests.engines.test_llama import engine\n"
+        "async def main() -> None:\n"
+        "    made = engine(slots=1, context=256)\n"
+        "    await made.start()\n"
+        "    print((await made.figures()).pid, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    shell = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    assert shell.stdout is not None
+    try:
+        pid = int(await asyncio.wait_for(shell.stdout.readline(), 30))
+    finally:
+        shell.kill()
+        await shell.wait()
+    await until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+
+
+@pytest.mark.parametrize(("data", "says"), [(b"GGUF broken", "failed to load model"), (b"<html>", "not a GGUF file")])
+async def test_weights_that_are_none_are_named(tmp_path: Path, data: bytes, says: str) -> None:
+    weights = tmp_path / "broken.gguf"
+    weights.write_bytes(data)
+    made = LlamaEngine(LlamaOptions(model="m", source=str(weights), threads=1), slots=1)
+    try:
+        with pytest.raises(EngineFailed, match=says) as caught:
+            await made.start()
+    finally:
+        await made.stop()
+    assert caught.value.kind is ErrorKind.CONFIGURATION
+    assert "broken.gguf" in str(caught.value)
