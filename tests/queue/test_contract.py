@@ -254,6 +254,16 @@ async def test_requeued_message_may_die_again_at_once(queue: Queue) -> None:
     assert (await load(queue)).queued == 1
 
 
+async def test_same_id_may_die_on_two_topics(queue: Queue) -> None:
+    await queue.ensure(TopicSpec(topic="model-other"))
+    for topic in (TOPIC, "model-other"):
+        await queue.publish(topic, b"", id="a")
+        intake = await queue.consume(topic, "w")
+        await intake.grant()
+        await intake.dead(await taken(intake), reason="MaxAttempts", error="")
+    assert [await queue.dead_count(topic) for topic in (TOPIC, "model-other")] == [1, 1]
+
+
 async def test_queued_message_can_be_cancelled_and_a_delivered_one_not(queue: Queue) -> None:
     refs = [await queue.publish(TOPIC, b"", id=id) for id in "abc"]
     intake = await queue.consume(TOPIC, "w")
@@ -295,8 +305,8 @@ async def test_purge_leaves_what_is_in_flight(queue: Queue) -> None:
     assert await queue.purge(TOPIC) == 299
     assert ((await load(queue)).queued, (await load(queue)).in_flight) == (0, 1)
     await intake.nack(got)
-    await intake.grant()
-    assert (await taken(intake)).id == "0"
+    assert await queue.purge(TOPIC) == 1
+    assert (await load(queue)).total == 0
 
 
 async def test_drop_removes_topic_and_dead_letters(queue: Queue) -> None:
@@ -320,6 +330,8 @@ async def test_unknown_topic_is_refused_in_one_line(queue: Queue) -> None:
         await queue.publish("model-nobody", b"", id="a")
     with pytest.raises(QueueError, match="nobody has created it"):
         await queue.consume("model-nobody", "w")
+    assert await queue.dead_letters("model-nobody") == []
+    assert await queue.purge("model-nobody") == 0
 
 
 async def test_delivery_of_a_dead_consumer_is_given_back_by_its_token(connect: Connect, queue: Queue) -> None:

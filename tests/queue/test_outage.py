@@ -248,3 +248,34 @@ async def test_close_while_the_broker_is_away(server: NatsServer) -> None:
                 await intake.next()
             with pytest.raises(QueueError, match="closed"):
                 await queue.publish(TOPIC, b"", id="a")
+
+
+async def test_consumer_of_a_topic_that_was_dropped_and_made_again_goes_on(server: NatsServer) -> None:
+    async with connected(server) as queue:
+        await queue.ensure(TopicSpec(topic=TOPIC))
+        intake = await queue.consume(TOPIC, "w")
+        await intake.grant()
+        async with asyncio.timeout(10):
+            while (await queue.backlog([TOPIC]))[TOPIC].consumers != 1:
+                pass
+        await queue.drop(TOPIC)
+        await queue.ensure(TopicSpec(topic=TOPIC))
+        await queue.publish(TOPIC, b"", id="a")
+        await intake.ack(await taken(intake))
+
+
+async def test_large_messages_pass_and_too_large_ones_are_refused(server: NatsServer) -> None:
+    async with connected(server) as queue:
+        await queue.ensure(TopicSpec(topic=TOPIC))
+        intake = await queue.consume(TOPIC, "w")
+        await intake.grant(12)
+        body = bytes(4 * 1024 * 1024)
+        for n in range(12):
+            await queue.publish(TOPIC, body, id=str(n))
+        for _ in range(12):
+            delivery = await taken(intake)
+            assert delivery.body == body
+            await intake.ack(delivery)
+        with pytest.raises(QueueError, match="takes no message of 8388608 bytes"):
+            await queue.publish(TOPIC, bytes(8 * 1024 * 1024), id="x")
+        assert is_up(queue)

@@ -297,9 +297,10 @@ class MemoryQueue:
         )
 
     async def purge(self, topic: str) -> int:
-        queued = self._broker.topic(topic).queued
-        purged = len(queued)
-        queued.clear()
+        known = self._broker.topics.get(topic)
+        purged = len(known.queued) if known else 0
+        if known:
+            known.queued.clear()
         return purged
 
     async def drop(self, topic: str) -> None:

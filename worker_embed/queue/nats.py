@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
+from worker_embed.queue.nats_api import Answer, Got
 from worker_embed.queue.nats_dead import DeadLetters
 from worker_embed.queue.nats_intake import NatsIntake
 from worker_embed.queue.nats_link import Link
-from worker_embed.queue.nats_streams import DURABLE, Answer, Got, Streams, nak, place
+from worker_embed.queue.nats_streams import DURABLE, Streams, nak, place
 from worker_embed.queue.port import Backlog, Caps, DeadLetter, Ref, TopicSpec
 
 ACK_PREFIX: Final = "$JS.ACK."
@@ -96,7 +97,7 @@ class NatsQueue:
     async def purge(self, topic: str) -> int:
         """Take and ack what is queued: the broker's own purge would drop what is in flight as well."""
         info = await self._streams.consumer(topic)
-        left = info.num_pending if info else 0
+        left = info.num_pending + info.num_ack_pending if info else 0
         purged = 0
         while left > 0 and (messages := await self._streams.fetch(place(topic).stream, DURABLE, left)):
             for msg in messages[:-1]:
@@ -108,7 +109,9 @@ class NatsQueue:
 
     async def drop(self, topic: str) -> None:
         self._streams.forget(topic)
-        await self._streams.api(f"STREAM.DELETE.{place(topic).stream}", Answer)
+        stream = place(topic).stream
+        await self._streams.api(f"CONSUMER.DELETE.{stream}.{DURABLE}", Answer)
+        await self._streams.api(f"STREAM.DELETE.{stream}", Answer)
         await self._letters.drop(topic)
 
     async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:

@@ -8,17 +8,8 @@ from typing import Final
 
 import msgspec
 
-from worker_embed.queue.nats_streams import (
-    ID,
-    SECOND,
-    Answer,
-    ConsumerInfo,
-    StreamInfo,
-    Streams,
-    checked,
-    held_by,
-    place,
-)
+from worker_embed.queue.nats_api import ID, Answer, ConsumerInfo, StreamInfo, checked
+from worker_embed.queue.nats_streams import SECOND, Streams, held_by, place
 from worker_embed.queue.port import DeadLetter, Delivery, QueueError
 
 STREAM: Final = "DLQ"
@@ -77,7 +68,8 @@ class DeadLetters:
             body=delivery.body,
             headers=dict(delivery.headers),
         )
-        marked = {ID: f"{delivery.id}:{held_by(delivery).seq}"}
+        held = held_by(delivery)
+        marked = {ID: f"{delivery.id}:{held.seq}-{held.stored_s}"}
         body = msgspec.msgpack.encode(letter)
         answer = await self._streams.link.request(place(delivery.topic).dead, body, marked)
         if answer is None:
@@ -88,11 +80,13 @@ class DeadLetters:
     async def count(self, topic: str) -> int:
         subject = place(topic).dead
         info = await self._streams.api(f"STREAM.INFO.{STREAM}", StreamInfo, {"subjects_filter": subject})
-        return (info.state.subjects or {}).get(subject, 0)
+        return info.state.subjects.get(subject, 0)
 
     async def newest(self, topic: str, limit: int) -> list[DeadLetter]:
         """The newest `limit` letters, newest first; the broker can only be read from the oldest on."""
         total = await self.count(topic)
+        if not total:
+            return []
         wanted = {
             "deliver_policy": "all",
             "ack_policy": "none",

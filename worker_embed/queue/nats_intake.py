@@ -116,7 +116,7 @@ class NatsIntake:
         self._watch = asyncio.get_running_loop().call_later(after_s, self._overdue)
 
     def _overdue(self) -> None:
-        if self._out:
+        if self._out and self._link.up:
             self._restart = asyncio.get_running_loop().create_task(self.resume())
 
     async def _on_message(self, asked_in: int, msg: Msg) -> None:

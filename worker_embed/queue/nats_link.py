@@ -16,6 +16,8 @@ from worker_embed.queue.port import QueueError
 
 NO_RESPONDERS: Final = "503"
 RECONNECT_S: Final = 0.1
+PENDING_BYTES: Final = 64 * 1024 * 1024
+"""Above this the client waits for the socket, deaf to cancellation; callers wait for answers, so it stays far below."""
 HEADER_ROOM: Final = 64 * 1024
 """Kept free below the broker's limit, which counts headers too and closes the connection when it is broken."""
 
@@ -38,7 +40,7 @@ class Link:
         lost: Callable[[], Awaitable[None]],
         restored: Callable[[], Awaitable[None]],
     ) -> None:
-        self._url, self._timeout_s, self._on_loss, self._restored = url, timeout_s, lost, restored
+        self._url, self.timeout_s, self._on_loss, self._restored = url, timeout_s, lost, restored
         self._client = Client()
         self._inboxes = itertools.count()
         self._inbox = self._client.new_inbox()
@@ -65,9 +67,10 @@ class Link:
             "reconnect_time_wait": RECONNECT_S,
             "connect_timeout": 2,
             "ping_interval": 10,
+            "pending_size": PENDING_BYTES,
         }
         try:
-            await asyncio.wait_for(self._client.connect(self._url, **options), self._timeout_s)
+            await asyncio.wait_for(self._client.connect(self._url.split(","), **options), self.timeout_s)
             await self._client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
         except (TimeoutError, OSError, nats.errors.Error) as error:
             self._closed = True
@@ -85,7 +88,7 @@ class Link:
     @property
     def settling(self) -> bool:
         """Others, too, may still be putting back what a restarted broker has lost."""
-        return asyncio.get_running_loop().time() < self._up_since + self._timeout_s
+        return asyncio.get_running_loop().time() < self._up_since + self.timeout_s
 
     async def request(
         self,
@@ -105,7 +108,7 @@ class Link:
             raise self._failure(f"takes no message of {len(body)} bytes")
         gate = self._linked if recovering else self._up
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 while not self._closed:
                     if not gate.is_set():
                         await gate.wait()
@@ -114,6 +117,7 @@ class Link:
                     try:
                         answer = await self._ask(subject, body, headers)
                     except _Lost:
+                        await asyncio.sleep(RECONNECT_S)
                         continue
                     silent = not answer.data and answer.headers and answer.headers.get("Status") == NO_RESPONDERS
                     return None if silent else answer
@@ -124,6 +128,8 @@ class Link:
             raise self._failure(str(error)) from None
 
     async def _ask(self, subject: str, body: bytes, headers: dict[str, str] | None) -> Msg:
+        if not self._client.is_connected:
+            raise _Lost
         token = str(next(self._tokens))
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._asked[token] = answer
@@ -135,12 +141,16 @@ class Link:
 
     async def send(self, subject: str, body: bytes, reply: str = "") -> None:
         """Send and forget; nothing while the connection is away."""
-        if self._linked.is_set():
+        if self._client.is_connected:
             await self._client.publish(subject, body, reply)
 
     async def inbox(self, on_message: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        """A subject of our own; `on_message` must be a coroutine function."""
-        return await self._client.subscribe(f"{self._inbox}.in.{next(self._inboxes)}", cb=on_message)
+        """A subject of our own; `on_message` is a coroutine function. No limit drops what comes: it was asked for."""
+        subject = f"{self._inbox}.in.{next(self._inboxes)}"
+        try:
+            return await self._client.subscribe(subject, cb=on_message, pending_bytes_limit=0)
+        except nats.errors.Error as error:
+            raise self._failure(str(error)) from None
 
     async def leave(self, inbox: Subscription) -> None:
         """Give an inbox up once all that was sent to it has been handled; at once while the connection is away."""

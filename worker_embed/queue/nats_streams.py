@@ -11,19 +11,18 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 from nats.aio.msg import Msg
 
+from worker_embed.queue.nats_api import ID, A, Answer, ConsumerInfo, Got, Published, StreamInfo, checked, id_of
 from worker_embed.queue.nats_link import RECONNECT_S, Link
 from worker_embed.queue.port import Delivery, QueueError, QueueFull, TopicSpec
 from worker_embed.wire import Header
 
-ID: Final = "Nats-Msg-Id"
 NOT_BEFORE: Final = "uplion-not-before"
 """Unix ms before which the copy of a failed message is not worked on: who gets it earlier gives it back until then."""
 FAILED: Final = "uplion-failed"
@@ -33,7 +32,6 @@ DURABLE: Final = "workers"
 SLUG_LIMIT: Final = 200
 """Characters; the broker makes folders of streams' names, and a file system takes 255."""
 BATCH: Final = 256
-FETCH_S: Final = 10.0
 SECOND: Final = 1_000_000_000
 NAME_IN_USE: Final = 10058
 """Somebody else created the stream at the same moment, with another limit."""
@@ -62,78 +60,14 @@ def place(topic: str) -> Place:
     return Place(f"TASKS-{slug}", f"{tasks}.first", f"{tasks}.again", f"{tasks}.*", f"dlq.{slug}")
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """The broker's error, as every answer of its API may carry one."""
-
-    code: int
-    description: str = ""
-    err_code: int = 0
-
-
-class Answer(msgspec.Struct, frozen=True):
-    error: Refusal | None = None
-
-
-class Published(Answer, frozen=True):
-    seq: int = 0
-
-
-class StreamConfig(msgspec.Struct, frozen=True):
-    max_msgs_per_subject: int
-
-
-class StreamState(msgspec.Struct, frozen=True):
-    subjects: dict[str, int] = {}
-
-
-class StreamInfo(Answer, frozen=True):
-    config: StreamConfig | None = None
-    state: StreamState = StreamState()
-
-
-class Sequence(msgspec.Struct, frozen=True):
-    stream_seq: int = 0
-
-
-class ConsumerInfo(Answer, frozen=True):
-    name: str = ""
-    delivered: Sequence = Sequence()
-    """The last message handed out for the first time; they go out in the order of the stream."""
-    num_ack_pending: int = 0
-    num_pending: int = 0
-    num_waiting: int = 0
-
-
-class Stored(msgspec.Struct, frozen=True):
-    seq: int
-    time: datetime
-    hdrs: bytes = b""
-
-    @property
-    def id(self) -> str:
-        """Of the product, without what makes it unique in the stream."""
-        start = f"{ID}: "
-        lines = self.hdrs.decode().split("\r\n")
-        return next((id_of(line.removeprefix(start)) for line in lines if line.startswith(start)), "")
-
-
-class Got(Answer, frozen=True):
-    message: Stored | None = None
-
-
-class Purged(Answer, frozen=True):
-    purged: int = 0
-
-
 class Held(NamedTuple):
     """The `handle` of a delivery."""
 
     seq: int
+    stored_s: float
+    """Unix time; with `seq` it names a message also when its stream was made anew."""
     epoch: int
     """Of the link when it came."""
-
-
-A = TypeVar("A", bound=Answer)
 
 
 def held_by(delivery: Delivery) -> Held:
@@ -144,18 +78,6 @@ def held_by(delivery: Delivery) -> Held:
 def nak(delay_s: float = 0.0) -> bytes:
     """The answer to a delivery that asks for another one after `delay_s`."""
     return b'-NAK {"delay": %d}' % (delay_s * SECOND) if delay_s > 0 else b"-NAK"
-
-
-def id_of(msg_id: str) -> str:
-    """The request's id in a `Nats-Msg-Id` of `publish`, with or without an attempt."""
-    return msg_id.rpartition(":")[0] or msg_id
-
-
-def checked(answer: A) -> A:
-    """The answer, unless it is a refusal."""
-    if answer.error:
-        raise QueueError(f"the queue's broker refused: {answer.error.description or answer.error.code}")
-    return answer
 
 
 def no_topic(topic: str) -> QueueError:
@@ -252,16 +174,17 @@ class Streams:
         """A message as the port's callers know it."""
         headers = msg.headers or {}
         marked = headers.get(ID)
-        seq = msg.metadata.sequence.stream
+        metadata = msg.metadata
+        seq = metadata.sequence.stream
         return Delivery(
-            id=id_of(marked) if marked else f"{msg.metadata.stream}-{seq}",
+            id=id_of(marked) if marked else f"{metadata.stream}-{seq}",
             topic=topic,
             body=msg.data,
             headers={name: value for name, value in headers.items() if name not in OURS},
             attempt=int(headers.get(Header.ATTEMPT, 1)),
-            engine_attempt=msg.metadata.num_delivered,
+            engine_attempt=metadata.num_delivered,
             token=msg.reply,
-            handle=Held(seq, self.link.epoch),
+            handle=Held(seq, metadata.timestamp.timestamp(), self.link.epoch),
         )
 
     async def ack(self, delivery: Delivery) -> None:
@@ -318,7 +241,7 @@ class Streams:
         try:
             pull = b'{"batch": %d, "no_wait": true}' % wanted
             await self.link.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", pull, inbox.subject)
-            async with asyncio.timeout(FETCH_S):
+            async with asyncio.timeout(self.link.timeout_s):
                 await done
         except TimeoutError:
             raise QueueError("the queue's broker does not answer") from None
