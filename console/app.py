@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from textual import work
+from textual.actions import SkipAction
+from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
 
-from operator_embed.fleet.fleet import Fleet
-from screens.actions import bindings
+from operator_embed.fleet.fleet import Fleet, FleetError
+from operator_embed.fleet.models import State
+from screens.actions import Scope, bindings
 from screens.base import FleetApp, FleetScreen
+from screens.live import live_actions
+from screens.widgets.ascii import Ascii
+from screens.widgets.table import Table
+
+if TYPE_CHECKING:
+    from textual.command import Provider
 
 VIEWS = {
     "models": ("1", "Models", "screens.models.ModelsScreen"),
@@ -21,6 +32,16 @@ VIEWS = {
     "queues": ("4", "Queues", "screens.queues.QueuesScreen"),
     "events": ("5", "Events", "screens.events.EventsScreen"),
 }
+
+
+SYSTEM_COMMANDS = frozenset({"Theme", "Screenshot"})
+
+
+def actions_provider() -> type[Provider]:
+    """The palette's entries, imported when it is opened."""
+    from screens.palette import ActionsProvider
+
+    return ActionsProvider
 
 
 class Leaving(Protocol):
@@ -50,27 +71,41 @@ class NothingRuns:
 
 
 class Console(FleetApp):
-    """The console of one fleet."""
+    """The console of one fleet; its result says what became of the models: `keep`, `stop`, or nothing to decide."""
 
     TITLE = "uplion"
     DEFAULT_MODE = "models"
     VIEWS: ClassVar = tuple((key, title, f"go_{mode}") for mode, (key, title, _) in VIEWS.items())
+    COMMANDS: ClassVar = App.COMMANDS | {actions_provider}
     BINDINGS: ClassVar[list[BindingType]] = bindings("everywhere")
 
     def __init__(
-        self, fleet: Fleet, *, leaving: Leaving | None = None, keymap: Mapping[str, str] | None = None
+        self,
+        fleet: Fleet,
+        *,
+        leaving: Leaving | None = None,
+        keymap: Mapping[str, str] | None = None,
+        ascii_only: bool = False,
     ) -> None:
-        super().__init__(fleet)
+        super().__init__(fleet, keymap or {})
         for mode, (_, _, place) in VIEWS.items():
             self.add_mode(mode, partial(self.make_view, place))
         self.leaving = leaving or NothingRuns()
-        self.set_keymap(dict(keymap or {}))
+        self.edge = (Ascii(),) if ascii_only else ()
 
     def make_view(self, place: str) -> FleetScreen:
         """Import and make a screen, the first time that it is looked at."""
         module, _, name = place.rpartition(".")
         screen: FleetScreen = getattr(import_module(module), name)(self.fleet)
         return screen
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What lines go through on their way to the terminal."""
+        return (*super().get_line_filters(), *self.edge)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Of Textual's own commands those that are no key of ours."""
+        return (command for command in super().get_system_commands(screen) if command.title in SYSTEM_COMMANDS)
 
     def open_model(self, key: str) -> None:
         from screens.model import ModelScreen
@@ -80,44 +115,127 @@ class Console(FleetApp):
     def open_queue(self, key: str) -> None:
         from screens.queues import QueuesScreen
 
-        self.switch_mode("queues")
+        self.go("queues")
         if isinstance(screen := self.screen, QueuesScreen):
             screen.go_to(key)
 
+    def go(self, view: str) -> None:
+        """Show a view where it was left; asked for again, its top."""
+        if self.current_mode != view:
+            self.switch_mode(view)
+            return
+        for _ in self.screen_stack[1:]:
+            self.pop_screen()
+
     def action_go_models(self) -> None:
-        self.switch_mode("models")
+        self.go("models")
 
     def action_go_replicas(self) -> None:
-        self.switch_mode("replicas")
+        self.go("replicas")
 
     def action_go_gpus(self) -> None:
-        self.switch_mode("gpus")
+        self.go("gpus")
 
     def action_go_queues(self) -> None:
-        self.switch_mode("queues")
+        self.go("queues")
 
     def action_go_events(self) -> None:
-        self.switch_mode("events")
+        self.go("events")
+
+    def action_help(self) -> None:
+        """The keys of this screen."""
+        from screens.help import HelpScreen
+
+        if isinstance(screen := self.screen, FleetScreen) and not isinstance(screen, HelpScreen):
+            scopes: tuple[Scope, ...] = (*screen.SCOPES, *(("table",) if screen.query(Table) else ()), "everywhere")
+            self.push_screen(HelpScreen(self.fleet, scopes, self.keymap))
+
+    @work
+    async def action_command_line(self) -> None:
+        """Ask for a command and run it on the screen below."""
+        from screens.command import CommandLine
+
+        live = live_actions(self.screen)
+        commands = {mode: f"view {key}: {title}" for mode, (key, title, _) in VIEWS.items()}
+        commands |= {"doctor": "what works on this box, and what is missing", "theme": "colours", "q": "leave"}
+        commands |= {id_: entry.action.help for id_, entry in live.items()}
+        line = await self.push_screen_wait(CommandLine(commands, {"theme": sorted(self.available_themes)}))
+        word, _, argument = line.partition(" ")
+        if word in VIEWS:
+            self.go(word)
+        elif word in live:
+            await live[word]()
+        elif word == "q":
+            self.leave()
+        elif word == "doctor":
+            from screens.doctor import DoctorScreen
+
+            self.push_screen(DoctorScreen(self.fleet))
+        elif word == "theme" and argument in self.available_themes:
+            self.theme = argument
+        elif line:
+            self.notify(f"no command {line}; : and tab list them", severity="error", markup=False)
 
     async def action_back(self) -> None:
         """One level up; never leaves the console."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
 
-    async def action_leave(self) -> None:
+    def action_leave(self) -> None:
+        """One level up; on a view, leave."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
         else:
-            self.exit("keep")
+            self.leave()
+
+    async def action_quit(self) -> None:
+        """Textual's own key asks what `q` asks."""
+        self.leave()
 
     def action_interrupt(self) -> None:
-        self.exit("keep")
+        """Copy what is selected; else leave, and the second time without asking."""
+        from screens.leave import LeaveDialog
+
+        if self.screen.get_selected_text() or getattr(self.screen.focused, "selected_text", ""):
+            raise SkipAction
+        if isinstance(dialog := self.screen, LeaveDialog):
+            dialog.action_choose("keep")
+        else:
+            self.leave()
+
+    @work(exclusive=True, group="leave")
+    async def leave(self) -> None:
+        """Ask what becomes of running models, see to it, and end; where that fails, stay and say why."""
+        from screens.leave import LeaveDialog
+
+        models = self.fleet.view().models
+        serving = [model for model in models if model.state is not State.STOPPED]
+        if not self.leaving.leads:
+            self.exit(None)
+            return
+        in_flight = sum(model.in_flight or 0 for model in models)
+        if not serving:
+            await self.leave_with("stop")
+        elif answer := await self.push_screen_wait(LeaveDialog(len(serving), in_flight)):
+            await self.leave_with("keep" if answer == "keep" else "stop")
+
+    async def leave_with(self, what: Literal["keep", "stop"]) -> None:
+        """Leave without asking: what a signal or a lost terminal does with `keep`."""
+        self.notify("handing over to uplion serve" if what == "keep" else "stopping: drains for up to 30 s", timeout=30)
+        try:
+            await (self.leaving.keep_running() if what == "keep" else self.leaving.stop_all())
+        except FleetError as refusal:
+            self.clear_notifications()
+            self.notify(str(refusal), severity="error", markup=False)
+        else:
+            self.exit(what)
 
     def action_pause(self) -> None:
         """Hold the display, or go on."""
         self.paused = None if self.paused else self.fleet.view()
         if isinstance(self.screen, FleetScreen):
             self.screen.take_newest()
+            self.screen.watch_view()
 
     @work
     async def action_reread(self) -> None:

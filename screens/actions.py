@@ -26,6 +26,8 @@ class Action:
     title: str
     help: str
     mutates: bool = False
+    priority: bool = False
+    """Known in dialogs and text fields as well."""
 
     @property
     def scope(self) -> str:
@@ -63,7 +65,7 @@ ACTIONS = (
            help="Close, then clear the filter, then the marks, then one level up; never leaves the console."),
     Action(id="everywhere.leave", keys="q", title="quit",
            help="One level up; on a view: leave the console, which asks what happens to running models."),
-    Action(id="everywhere.interrupt", keys="ctrl+c", title="copy or leave",
+    Action(id="everywhere.interrupt", keys="ctrl+c", title="copy or leave", priority=True,
            help="Copy a selection; with none, as q on a view; twice: leave, all keeps running."),
     Action(id="everywhere.focus_next", keys="tab", title="next panel", help="Next panel."),
     Action(id="everywhere.focus_previous", keys="shift+tab", title="previous panel", help="Previous panel."),
@@ -187,7 +189,11 @@ BY_ID = {action.id: action for action in ACTIONS}
 
 def bindings(*scopes: Scope) -> list[BindingType]:
     """The bindings of one screen or widget; their ids are the actions' ids, so a key map can move each of them."""
-    return [Binding(a.keys, a.verb, a.title, show=False, tooltip=a.help, id=a.id) for a in ACTIONS if a.scope in scopes]
+    return [
+        Binding(a.keys, a.verb, a.title, show=False, priority=a.priority, tooltip=a.help, id=a.id)
+        for a in ACTIONS
+        if a.scope in scopes
+    ]
 
 
 def mutating(scopes: tuple[Scope, ...]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import getters, on, work
@@ -35,9 +35,12 @@ class FleetApp(App[str | None]):
     paused: var[FleetView | None] = var(None)
     """The view that is shown while the display is paused."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, keymap: Mapping[str, str]) -> None:
         super().__init__()
         self.fleet = fleet
+        self.keymap = keymap
+        """Keys by the id of an action, where they differ from the registry."""
+        self.set_keymap(dict(keymap))
 
     def open_model(self, key: str) -> None:
         """Show all about an AIModel; screens do not know each other."""
