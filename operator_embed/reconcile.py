@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -94,11 +94,29 @@ def current_failure(replicas: Sequence[Replica], now_s: float) -> Failure | None
     return None
 
 
-def assess(model: AIModel, decision: Decision, observed: Observed, *, now_s: float, epoch: int) -> Status:
+def name_conflict(model: AIModel, others: Iterable[AIModel]) -> Failure | None:
+    """Another AIModel, older, that clients would reach by the same word, on another queue."""
+    for other in others:
+        older = (other.created_s, other.key) < (model.created_s, model.key) and other.deleted_s is None
+        words = {other.name, other.spec.model} & {model.name, model.spec.model}
+        if older and other.topic != model.topic and words:
+            return Failure("NameConflict", f"{other.key} answers to {words.pop()!r} already")
+    return None
+
+
+def assess(
+    model: AIModel,
+    decision: Decision,
+    observed: Observed,
+    *,
+    now_s: float,
+    epoch: int,
+    conflict: Failure | None = None,
+) -> Status:
     """The status of `model`: equal to the one it has when nothing changed, so that nothing is written."""
     before = model.status
     ready = observed.ready
-    failure = _unresolved(model, decision, observed, now_s)
+    failure = _unresolved(model, decision, observed, now_s) or conflict
     state, message = _state(model, decision, ready, failure)
     conditions = (
         _ready(decision, ready, observed, state, failure),

@@ -39,8 +39,11 @@ class Chronicle:
         elif state.phase is Phase.CRASHED and before is not Phase.CRASHED:
             last = next((line for line in reversed(state.stderr_tail) if line.strip()), "")
             message = f"{state.exit}: {last}" if last else state.exit
-            reason = "CrashLoopBackOff" if state.restarts else "Crashed"
-            self._record(reason, message, state.id, model, warning=True)
+            if state.exit == "exit 0":
+                self._record("Restarted", "drained and started again", state.id, model)
+            else:
+                reason = "CrashLoopBackOff" if state.restarts else "Crashed"
+                self._record(reason, message, state.id, model, warning=True)
         change = state.change
         if change is None or change == change_before:
             return

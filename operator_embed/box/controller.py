@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -14,13 +16,14 @@ from operator_embed.box.facts import Facts
 from operator_embed.box.store import Deposed, Store
 from operator_embed.box.telemetry import SILENT_S
 from operator_embed.box.workloads import ROLE, Workloads
-from operator_embed.reconcile import assess
+from operator_embed.reconcile import assess, name_conflict
 from operator_embed.workqueue import WorkQueue
 from worker_embed.process.spec import Phase, ProcessState
 from worker_embed.queue.port import Queue, QueueError, TopicSpec
 
 log = logging.getLogger(__name__)
 
+WINDOWS = "autoscaler windows"
 CHECK_AGAIN_S = 5.0
 """When a model that is not as asked is looked at again: what it waits for may come without a word."""
 
@@ -92,6 +95,16 @@ class Controller:
             self.keys.add(state.labels["model"])
         self.changed()
 
+    def save(self) -> None:
+        """Leave the autoscaler's memory to the next leader, so that a hand-over restarts no cooldown."""
+        windows = {key: list(window.wanted) for key, window in self._windows.items()}
+        self.store.put_soft(WINDOWS, json.dumps(windows))
+
+    def restore(self) -> None:
+        """Take up what the leader before us left."""
+        for key, wanted in json.loads(self.store.soft(WINDOWS) or "{}").items():
+            self._windows[key] = Window(deque((at_s, count) for at_s, count in wanted))
+
     def wake_all(self) -> None:
         """Something changed that concerns every model, such as the queue."""
         for key in self._models:
@@ -153,7 +166,8 @@ class Controller:
         self.facts.observed[key], self.facts.decisions[key] = observed, decision
         if before is not None and before.desired != decision.desired and model.deleted_s is None:
             self.chronicle.scaled(model, before.desired, decision)
-        status = assess(model, decision, observed, now_s=self.now(), epoch=self.epoch)
+        conflict = name_conflict(model, self._models.values())
+        status = assess(model, decision, observed, now_s=self.now(), epoch=self.epoch, conflict=conflict)
         if status != model.status:
             self.chronicle.status(model, status)
             self.store.put_status(key, status, self.epoch)

@@ -121,6 +121,7 @@ class Engine:
         try:
             if saved := self._store.soft(RINGS):
                 self._telemetry.rings.load(bytes.fromhex(saved))
+            self._controller.restore()
             self._beats.start()
             await self._server.start()
             await self._supervisor.adopt()
@@ -167,6 +168,7 @@ class Engine:
         if self._queue is not None:
             await self._queue.close()
         with contextlib.suppress(Exception):
+            self._controller.save()
             self._store.put_soft(RINGS, self._telemetry.rings.export().hex())
         self._store.close()
 

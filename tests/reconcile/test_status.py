@@ -9,7 +9,7 @@ import pytest
 
 from operator_embed.aimodel import Condition, Status
 from operator_embed.autoscaler import Decision
-from operator_embed.reconcile import Observed, Phase, Replica, assess
+from operator_embed.reconcile import Observed, Phase, Replica, assess, name_conflict
 from tests.reconcile.models import aimodel, asked, replica
 
 CRASHING = replica(Phase.BACKOFF, name="m-bbbbb", message="exit 1: no such file")
@@ -109,3 +109,17 @@ def test_nothing_new_is_an_equal_status() -> None:
 
 def test_an_older_spec_is_said_to_update() -> None:
     assert reason(status(replica(current=False)), "Progressing") == "Updating"
+
+
+def test_two_models_that_answer_to_one_name_on_two_queues_are_a_conflict_for_the_younger() -> None:
+    older = replace(aimodel(model="org/m"), name="a", created_s=1.0)
+    younger = replace(aimodel(model="a"), name="b", created_s=2.0)
+    assert name_conflict(older, [older, younger]) is None
+    conflict = name_conflict(younger, [older, younger])
+    assert conflict is not None
+    assert conflict.message == "default/a answers to 'a' already"
+
+
+def test_two_models_on_one_queue_are_no_conflict() -> None:
+    older, younger = replace(aimodel(), name="a", created_s=1.0), replace(aimodel(), name="b", created_s=2.0)
+    assert name_conflict(younger, [older, younger]) is None
