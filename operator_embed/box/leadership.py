@@ -77,6 +77,7 @@ class Leadership:
             await asyncio.wait([self._term])
 
     async def _lead(self) -> None:
+        self.lock.claim()
         self._engine = Engine(self.home, self.settings)
         self._term = asyncio.create_task(self._engine.run())
         announcing = asyncio.create_task(self._announce(self._engine))
