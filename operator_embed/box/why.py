@@ -43,7 +43,8 @@ def _load(observed: Observed, lying: Backlog | None, traffic: TopicTraffic | Non
     loading = [r for r in observed.replicas if r.phase in (Phase.STARTING, Phase.LOADING)]
     if not lying.queued:
         runs = f"{lying.in_flight} run" if lying.in_flight else "nothing runs"
-        return f"Nothing waits, {runs}; {observed.ready} replicas can answer."
+        who = "1 replica" if observed.ready == 1 else f"{observed.ready} replicas"
+        return f"Nothing waits, {runs}; {who} can answer."
     waiting = f"{lying.queued} requests are queued"
     if lying.oldest_age_s is not None:
         waiting += f", the oldest for {lying.oldest_age_s:.0f} s"
