@@ -44,6 +44,8 @@ def main(env: Mapping[str, str]) -> int:
             runner.run(_serve(config, reporter))
     except ConfigError as error:
         return _fail(reporter, ErrorKind.CONFIGURATION, str(error))
+    except QueueError as error:
+        return _fail(reporter, ErrorKind.QUEUE_CONNECTION, str(error))
     except EngineFailed as error:
         return _fail(reporter, error.kind, str(error))
     reporter.change("Stopped")

@@ -38,8 +38,10 @@ class Gate:
         self.problem = (why.kind or PAUSED, str(why))
         return pause_s
 
-    def served(self) -> None:
-        """Open: the engine answered."""
+    def served(self, now_s: float) -> None:
+        """Open: the engine answered. What ends well during a pause was accepted before it, and proves nothing."""
+        if now_s < self.resume_s:
+            return
         self.problem = None
         self.resume_s = 0.0
         self._refusals = 0

@@ -20,6 +20,7 @@ from worker_embed.wire import (
     Delta,
     FromNode,
     FromWorker,
+    GiveBack,
     Received,
     Start,
     Tokens,
@@ -154,6 +155,11 @@ class NodeReply:
                 log.warning("%s", error)
                 lost = error
         raise lost
+
+    async def give_back(self) -> None:
+        if self._link is not None:
+            with contextlib.suppress(NodeLost):
+                await self._link.send(GiveBack(self.uid))
 
     def close(self) -> None:
         if self._link is not None:

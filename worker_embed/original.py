@@ -86,6 +86,9 @@ class OriginalReply:
         else:
             await self._post(msgspec.json.encode({"request_id": self._task.request_id, **data}))
 
+    async def give_back(self) -> None:
+        """The original does not count attempts."""
+
     def close(self) -> None:
         """Nothing is kept for a single task."""
 

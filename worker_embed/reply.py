@@ -40,5 +40,8 @@ class Reply(Protocol):
     async def final(self, status: int, body: bytes, usage: Tokens, retry_after_s: float | None = None) -> None:
         """End the answer with a JSON body, empty after a stream that went well; returns when it has arrived."""
 
+    async def give_back(self) -> None:
+        """Tell that the attempt was not made after all; whoever does not hear it will find out by himself."""
+
     def close(self) -> None:
         """Forget the attempt."""

@@ -22,6 +22,8 @@ from worker_embed.wire import Header, Task, Tokens, Usage, UsageStatus, Verdict
 
 TOO_OFTEN: Final = "MaxAttempts"
 QUEUE_POLL_S: Final = 0.5
+SILENT_CHUNKS: Final = 2
+"""Of a stream's chunks, the first often names only the role and the last only the reason of its end."""
 
 log = logging.getLogger("worker")
 
@@ -175,15 +177,17 @@ class TaskRun:
 
     async def _stream(self, request: Request, answer: Answer) -> bytes:
         clock, stall_s, tally = asyncio.get_running_loop().time, self._shop.limits.stall_s, self._shop.tally
+        counted = 0
         async with aclosing(self._shop.engine.stream(request.job)) as batches, asyncio.timeout(stall_s) as watch:
             async for payloads in batches:
                 watch.reschedule(clock() + stall_s)
-                before = answer.chunks
                 events = answer.events(payloads)
-                tally.tokens += answer.chunks - before
+                tally.tokens += max(0, answer.chunks - SILENT_CHUNKS - counted)
+                counted = max(counted, answer.chunks - SILENT_CHUNKS)
                 self._first_ms = self._first_ms or self._now_ms()
                 if events:
                     await self._reply.events(events)
+        tally.tokens += max(0, answer.usage.completion_tokens - counted)
         return b""
 
     async def _whole(self, request: Request, answer: Answer) -> bytes:
@@ -205,7 +209,7 @@ class TaskRun:
             body = error("The worker is shutting down.", "server_error", "worker_lost")
             await self._end(UsageStatus.ERROR, HTTPStatus.SERVICE_UNAVAILABLE, body)
         else:
-            await self._shop.intake.nack(self._delivery)
+            await self._give_back(0.0)
 
     async def _failed(self, reason: str, delay_s: float) -> None:
         """A client that saw a part of an answer gets an error, as no other attempt's text fits to it."""
@@ -216,7 +220,7 @@ class TaskRun:
             body = error("The engine failed while it worked on this request.", "server_error", "upstream_error")
             await self._end(UsageStatus.ERROR, HTTPStatus.BAD_GATEWAY, body, dead=reason if last else "")
         elif self._shop.draining():
-            await self._shop.intake.nack(self._delivery)
+            await self._give_back(0.0)
         else:
             await self._shop.intake.nack(self._delivery, delay_s=delay_s, failed=reason)
 
@@ -274,8 +278,10 @@ class TaskRun:
     def _usage(self) -> Tokens:
         return self._answer.usage if self._answer else Tokens()
 
-    async def _give_back(self) -> None:
-        await self._shop.intake.nack(self._delivery, delay_s=self._shop.limits.give_back_s)
+    async def _give_back(self, delay_s: float | None = None) -> None:
+        await self._reply.give_back()
+        delay_s = self._shop.limits.give_back_s if delay_s is None else delay_s
+        await self._shop.intake.nack(self._delivery, delay_s=delay_s)
 
     def _now_ms(self) -> int:
         return int(self._shop.now_s() * 1000)

@@ -140,6 +140,12 @@ class Final(msgspec.Struct, frozen=True, tag="final", array_like=True):
     retry_after_s: float | None = None
 
 
+class GiveBack(msgspec.Struct, frozen=True, tag="back", array_like=True):
+    """Worker to node: this attempt was not made and does not count; the task is in the queue again."""
+
+    attempt_uid: str
+
+
 class Received(msgspec.Struct, frozen=True, tag="received", array_like=True):
     """Node to worker: the final frame is here, the task may be acknowledged."""
 
@@ -152,7 +158,7 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel", array_like=True):
     attempt_uid: str
 
 
-FromWorker = Start | Delta | Final
+FromWorker = Start | Delta | Final | GiveBack
 FromNode = Answer | Received | Cancel
 
 

@@ -202,7 +202,7 @@ class Worker:
 
     def _served(self) -> None:
         if self._gate.problem or self._gate.probing:
-            self._gate.served()
+            self._gate.served(time.monotonic())
             self._tell()
             self._wake.set()
 

@@ -16,7 +16,7 @@ import msgspec
 from console.gateway.config import Limits
 from console.gateway.errors import GAP, WORKER_LOST, upstream, worn_out
 from console.gateway.pending import Pending
-from worker_embed.wire import Answer, Cancel, Delta, Final, FromNode, FromWorker, Received, Start, Verdict
+from worker_embed.wire import Answer, Cancel, Delta, Final, FromNode, FromWorker, GiveBack, Received, Start, Verdict
 
 TOMBSTONE_S = 600.0
 TOMBSTONES = 100_000
@@ -113,6 +113,8 @@ class Node:
                 attempt.pending.push(frame.data, attempt.heard_s)
         elif isinstance(frame, Start):
             link.send(Answer(frame.attempt_uid, self._judge(link, frame)))
+        elif isinstance(frame, GiveBack):
+            self._unmake(frame.attempt_uid)
         elif (attempt := self._follow(link, frame)) is not None:
             self._conclude(link, attempt, frame)
 
@@ -162,6 +164,12 @@ class Node:
         self._runs[start.request_id] = self._attempts[start.attempt_uid] = attempt
         link.attempts.add(attempt)
         return Verdict.GO
+
+    def _unmake(self, attempt_uid: str) -> None:
+        """Let the next attempt come at once, as if this one had never asked."""
+        if (attempt := self._attempts.get(attempt_uid)) is not None:
+            attempt.pending.starts -= 1
+            self._drop(attempt)
 
     def _alive(self, before: Attempt, link: Link, start: Start) -> bool:
         """Whether an earlier attempt still runs: its worker is connected, was just heard, and did not give it back.

@@ -94,9 +94,11 @@ def test_gate_closes_once_for_many_refusals_and_probes_before_it_opens() -> None
     assert gate.refused(limit(), 100.5) == 0.5
     assert (gate.room(4, 100.9), gate.room(4, 101.0)) == (0, 1)
     assert gate.refused(limit(), 101.0) == 2.0
-    gate.served()
-    assert gate.room(4, 101.0) == 4
-    assert gate.refused(limit(), 102.0) == 1.0
+    gate.served(102.9)
+    assert gate.room(4, 102.9) == 0, "an answer to what was accepted before opens nothing"
+    gate.served(103.0)
+    assert gate.room(4, 103.0) == 4
+    assert gate.refused(limit(), 104.0) == 1.0
 
 
 def test_gate_pauses_as_long_as_it_is_told_and_never_without_end() -> None:
@@ -112,8 +114,8 @@ def test_a_check_forgets_only_what_it_can_see() -> None:
     gate.refused(Unavailable("no quota", kind=ErrorKind.QUOTA, counts=True), 0.0)
     gate.checked()
     assert gate.problem == (ErrorKind.QUOTA, "no quota")
-    gate.served()
-    gate.refused(limit(), 0.0)
+    gate.served(60.0)
+    gate.refused(limit(), 60.0)
     gate.checked()
     assert gate.problem is None
 

@@ -21,6 +21,7 @@ from worker_embed.wire import (
     Delta,
     Final,
     FromWorker,
+    GiveBack,
     Header,
     Received,
     Start,
@@ -44,6 +45,8 @@ class Ask:
     socket: web.WebSocketResponse | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     end: Final | None = None
+    given_back: list[str] = field(default_factory=list)
+    """Attempts that do not count."""
 
     async def until_started(self, times: int = 1) -> None:
         await self._until(lambda: len(self.starts) >= times)
@@ -136,6 +139,8 @@ class Node:
                     known.socket = socket
                     self.by_uid[frame.attempt_uid] = known
                 await socket.send_bytes(msgspec.msgpack.encode(Answer(frame.attempt_uid, verdict)))
+            case GiveBack():
+                self.by_uid[frame.attempt_uid].given_back.append(frame.attempt_uid)
             case Delta():
                 self.by_uid[frame.attempt_uid].deltas.append(frame)
             case Final():

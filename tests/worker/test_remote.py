@@ -102,6 +102,7 @@ async def test_rate_limit_leaves_the_queue_to_others(box: Rig, upstream: Upstrea
         await box.settled()
         await box.tells("Ready")
     assert {start.attempt for start in first.starts} == {1}
+    assert first.given_back == [first.starts[0].attempt_uid]
 
 
 async def test_chunks_travel_as_they_come(box: Rig, upstream: Upstream) -> None:
