@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import platform
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 from operator_embed.aimodel import AIModel
@@ -15,12 +16,15 @@ from operator_embed.box.box_logs import BoxLogs
 from operator_embed.box.box_models import BoxModels
 from operator_embed.box.box_queues import BoxQueues
 from operator_embed.box.box_requests import BoxRequests
+from operator_embed.box.chronicle import Chronicle
 from operator_embed.box.database import StoreError
 from operator_embed.box.gpu_kill import BoxGpus
 from operator_embed.box.home import Home
 from operator_embed.box.link import ViewClient
+from operator_embed.box.lock import Lock
+from operator_embed.box.rows import Rows
 from operator_embed.box.store import Store
-from operator_embed.fleet.fleet import ContextView, FleetView
+from operator_embed.fleet.fleet import ContextView, EventView, FleetView
 from operator_embed.fleet.models import History, ModelView, State
 from operator_embed.fleet.text import safe_text
 
@@ -31,6 +35,8 @@ TICK_S = 1.0
 CHANGES_EVERY_S = 0.25
 GRACE_S = 1.5
 """How long a leader may take to come, or to hand over, before it is said that nobody leads."""
+STARTS_S = 10.0
+"""How long a leader that holds the lock may take until it tells what it sees."""
 
 
 class BoxFleet:
@@ -41,11 +47,15 @@ class BoxFleet:
     def __init__(self, home: Home, api_url: str, clock: Callable[[], float] = time.time) -> None:
         self._home, self._clock = home, clock
         self._store: Store | None = None
+        self._chronicle: Chronicle | None = None
+        versions = itertools.count(time.time_ns() // 1_000)
+        self._events: Rows[EventView] = Rows(lambda: next(versions))
         self._client = ViewClient(home.engine_socket)
         self._view = FleetView(
             context=ContextView(name=platform.node(), headline="loading", api_url=api_url), at_s=clock()
         )
         self._followers: set[asyncio.Event] = set()
+        self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._alone_s = clock()
         self.models = BoxModels(self.store, home.weights, self.view)
@@ -72,6 +82,21 @@ class BoxFleet:
         await self.queues.close()
         if self._store is not None:
             self._store.close()
+
+    def leader(self) -> int | None:
+        """Pid of whoever leads now, by the lock; 0 when it has not said so yet, `None` when nobody does."""
+        return Lock(self._home.lock).holder()
+
+    async def known(self) -> FleetView:
+        """A view that is no older than this call: the leader's, or what is stored where nobody leads."""
+        if self.leader() is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STARTS_S):
+                    while not _shows(self._view, self.store().list()):
+                        self._news.clear()
+                        await self._news.wait()
+        await self.refresh()
+        return self._view
 
     def view(self) -> FleetView:
         """The newest view."""
@@ -117,22 +142,34 @@ class BoxFleet:
 
     def _show(self, view: FleetView) -> None:
         self._view = view
+        self._news.set()
         for changed in self._followers:
             changed.set()
+
+    def _past_events(self) -> tuple[EventView, ...]:
+        if self._chronicle is None:
+            self._chronicle = Chronicle(self.store())
+        return self._events.keep(self._chronicle.views())
 
     def _without_leader(self) -> FleetView:
         """What was last seen, marked as old, with the models as they are stored."""
         last = self._view
         context = replace(last.context, leader_pid=None, leader_is_serve=False, headline="NO LEADER", tone="error")
         try:
-            stored = self.store().list()
+            stored, events = self.store().list(), self._past_events()
         except StoreError as error:
             log.error("%s", error)
             context = replace(context, headline="STORE DOWN")
             return replace(last, context=context, at_s=self._clock())
         known = {row.key: row for row in last.models}
         models = tuple(_unwatched(model, known.get(model.key)) for model in stored)
-        return replace(last, context=context, models=models, failures=(), at_s=self._clock())
+        return replace(last, context=context, models=models, events=events, failures=(), at_s=self._clock())
+
+
+def _shows(view: FleetView, stored: Sequence[AIModel]) -> bool:
+    """Whether a leader made this view after it had read these AIModels."""
+    seen = {row.key: row.generation for row in view.models}
+    return view.context.leader_pid is not None and all(seen.get(m.key, 0) >= m.generation for m in stored)
 
 
 def _unwatched(model: AIModel, row: ModelView | None) -> ModelView:
