@@ -115,6 +115,8 @@ class Engine:
         self._server = ViewServer(home.engine_socket, hello, self._telemetry.rings)
         self._beats = Beats(home.beat_socket, self._telemetry.hear)
         self._dead_s = 0.0
+        self._second: tuple[float, dict[str, float | None]] | None = None
+        """The newest second of history, until it is published: with the view, so that followers wake once."""
 
     async def run(self) -> None:
         """Lead until cancelled; children of their own sessions run on. Raises `Deposed` and `StoreError`."""
@@ -256,7 +258,7 @@ class Engine:
                     self._facts.throttled_s.setdefault(gpu.uuid, sample.at)
             if first:
                 self._controller.wake_all()
-            self._dirty.set()
+                self._dirty.set()
 
     async def _every_second(self) -> None:
         while True:
@@ -267,7 +269,7 @@ class Engine:
             keys = self._controller.topics
             replicas = {key: self._facts.replicas(key) for key in keys}
             now_s = self._now()
-            self._server.publish_second(now_s, self._telemetry.tick(now_s, keys, replicas))
+            self._second = (now_s, self._telemetry.tick(now_s, keys, replicas))
             self._dirty.set()
             await asyncio.sleep(max(0.0, next_s - time.monotonic()))
 
@@ -297,4 +299,7 @@ class Engine:
             await self._dirty.wait()
             self._dirty.clear()
             self._server.publish(builder.build(self._facts, self._now()))
+            if self._second is not None:
+                self._server.publish_second(*self._second)
+                self._second = None
             await asyncio.sleep(VIEW_EVERY_S)

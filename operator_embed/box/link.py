@@ -82,7 +82,7 @@ _decode_value = {name: msgspec.msgpack.Decoder(value).decode for name, value in 
 
 
 def difference(old: FleetView, new: FleetView) -> Change | None:
-    """What to send to somebody who has `old`; `None` when that is nothing."""
+    """What to send to somebody who has `old`; `None` when only time went by, which each second tells."""
     tables: dict[str, TableChange] = {}
     for name in TABLES:
         before, after = getattr(old, name), getattr(new, name)
@@ -96,7 +96,7 @@ def difference(old: FleetView, new: FleetView) -> Change | None:
     values = {
         name: msgspec.Raw(_encode(getattr(new, name))) for name in VALUES if getattr(old, name) != getattr(new, name)
     }
-    return Change(tables, values) if tables or values else None
+    return Change(tables, values) if tables or values.keys() - {"at_s"} else None
 
 
 def patched(view: FleetView, change: Change) -> FleetView:
