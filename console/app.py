@@ -209,14 +209,14 @@ class Console(FleetApp):
         from screens.leave import LeaveDialog
 
         models = self.fleet.view().models
-        serving = [model for model in models if model.state is not State.STOPPED]
+        running = sum(model.ready > 0 for model in models)
         if not self.leaving.leads:
             self.exit(None)
             return
         in_flight = sum(model.in_flight or 0 for model in models)
-        if not serving:
+        if all(model.state is State.STOPPED for model in models):
             await self.leave_with("stop")
-        elif answer := await self.push_screen_wait(LeaveDialog(len(serving), in_flight)):
+        elif answer := await self.push_screen_wait(LeaveDialog(running, in_flight)):
             await self.leave_with("keep" if answer == "keep" else "stop")
 
     async def leave_with(self, what: Literal["keep", "stop"]) -> None:

@@ -73,12 +73,14 @@ class CommandLine(ModalScreen[str]):
 
     def _draw(self) -> None:
         first = max(0, self.chosen - SHOWN + 1)
-        self.query_one("#found", Lines).show(lambda size: self._lines(first, size))
+        found = self.query_one("#found", Lines)
+        found.styles.height = min(len(self.found), SHOWN)
+        found.show(lambda size: self._lines(first, size))
 
     def _lines(self, first: int, size: Size) -> Sequence[Spans]:
         width = max((cell_len(line) for line in self.found[:SHOWN]), default=0) + 2
         shown = self.found[first : first + SHOWN]
-        lines: list[Spans] = [()] * (SHOWN - len(shown))
+        lines: list[Spans] = []
         for index, line in enumerate(shown, first):
             here = index == self.chosen
             help_ = fit(self.commands.get(line, ""), max(0, size.width - width - 4))

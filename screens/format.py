@@ -36,14 +36,18 @@ Spans = tuple[tuple[str, Tone], ...]
 """One line in parts, each with its tone."""
 
 UNKNOWN = "?"
+YEAR_S = 31_536_000
+LONG_S = 86_400_000
 UNITS_S = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def age(seconds: float | None) -> str:
-    """`45s`, `12m`, `3h`, `4d`: one unit, rounded down."""
+    """`45s`, `12m`, `3h`, `4d`, `3y` after 999 days: one unit, rounded down."""
     if seconds is None:
         return UNKNOWN
     whole = max(0, int(seconds))
+    if whole >= LONG_S:
+        return f"{whole // YEAR_S}y"
     unit_s, letter = next(((unit_s, letter) for unit_s, letter in UNITS_S if whole >= unit_s), (1, "s"))
     return f"{whole // unit_s}{letter}"
 

@@ -11,6 +11,13 @@ from operator_embed.fleet.models import ModelView, ReplicaView, State
 from screens.format import Tone
 
 TONE_OF_MARK: dict[str, Tone] = {"!": "error", "~": "warning", "z": "muted", "?": "muted", " ": ""}
+MARK_OF_STATE = {
+    State.FAILED: "!",
+    State.PENDING: "~",
+    State.IDLE: "z",
+    State.STOPPED: "z",
+    State.RUNNING: " ",
+}
 CHANGING = frozenset({"Pending", "Starting", "Loading", "Draining", "Stopping", "Paused"})
 BROKEN = frozenset({"Crashed", "Backoff"})
 
@@ -19,11 +26,8 @@ def model_mark(model: ModelView) -> str:
     """`!` cannot answer, `~` changing or short of what was asked, `z` at zero on purpose, `?` source silent."""
     if model.store_stale:
         return "?"
-    if model.state is State.FAILED:
-        return "!"
-    if model.degraded or model.progress or model.state is State.PENDING:
-        return "~"
-    return "z" if model.state in (State.IDLE, State.STOPPED) else " "
+    mark = MARK_OF_STATE[model.state]
+    return "~" if mark != "!" and (model.degraded or model.progress) else mark
 
 
 def model_tone(model: ModelView) -> Tone:

@@ -44,7 +44,7 @@ class FilterLine(Horizontal):
         """Apply what is typed so far."""
         try:
             self.table.filter_by(event.value)
-            said = f"{len(self.table.rows)} shown"
+            said = f"{len(self.table.rows)} shown   enter keep   esc show all"
         except FilterError as problem:
             said = str(problem)
         self.query_one("#matches", Label).update(said)

@@ -74,7 +74,7 @@ class Head(Widget):
         self._active = ""
         self._right: Callable[[bool], Spans] = lambda wide: ()
         self._fields: Callable[[bool], Fields] = lambda wide: ()
-        self._shown: object = None
+        self._lines: tuple[tuple[tuple[str, str], ...], Spans, Spans] = ((), (), ())
 
     def show(
         self, tabs: tuple[Tab, ...], active: str, right: Callable[[bool], Spans], fields: Callable[[bool], Fields]
@@ -87,15 +87,12 @@ class Head(Widget):
         """Another width has other words."""
         self._refresh_if_other()
 
-    @property
-    def _lines(self) -> tuple[tuple[tuple[str, str], ...], Spans, Spans]:
+    def _refresh_if_other(self) -> None:
         wide = self.size.width >= WIDE_CELLS
         fields = placed(self._fields(wide), self.size.width)
-        return tabs_line(self._tabs, self._active, self.size.width), self._right(wide), fields
-
-    def _refresh_if_other(self) -> None:
-        if (lines := self._lines) != self._shown:
-            self._shown = lines
+        lines = (tabs_line(self._tabs, self._active, self.size.width), self._right(wide), fields)
+        if lines != self._lines:
+            self._lines = lines
             self.refresh()
 
     def render_line(self, y: int) -> Strip:

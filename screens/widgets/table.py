@@ -173,7 +173,8 @@ class Table(ScrollView, Generic[R], can_focus=True):
         if self.virtual_size != (size := Size(width, len(rows) + 1)):
             self.virtual_size = size
         if not (self._index < len(rows) and rows[self._index].key == self.cursor):
-            here = (i for i, row in enumerate(rows) if row.key == self.cursor)
+            cursor = self.cursor
+            here = (i for i, row in enumerate(rows) if row.key == cursor)
             self._index = next(here, max(0, min(self._index, len(rows) - 1)))
             self.cursor = rows[self._index].key if rows else ""
         self._draw_changes()

@@ -1,0 +1,208 @@
+"""What the main screen shows of each model, and of all of them together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from operator_embed.fleet.fleet import FailureView, FleetView
+from operator_embed.fleet.models import ModelView
+from screens.format import Spans, Tone, age, count, gib, mean, pct, plural, rate, stale, watts
+from screens.tones import TONE_OF_MARK, event_mark, event_tone, model_mark, model_tone, model_word
+from screens.widgets.columns import Column
+from screens.widgets.history import shape
+
+if TYPE_CHECKING:
+    from screens.widgets.head import Fields
+
+OLD_S = 10.0
+"""A request that waits longer than this is news."""
+TREND = {1: "▲", -1: "▼", 0: " "}
+
+
+def waits(model: ModelView) -> Tone:
+    """The tone follows the oldest request, not the backlog: a busy model always has one."""
+    return "warning" if (model.oldest_s or 0.0) > OLD_S else ""
+
+
+def quiet(text: str) -> Tone:
+    """Zeros, and what does not apply, step back."""
+    return "muted" if text in {"0", "-"} else ""
+
+
+def _oldest(model: ModelView) -> str:
+    if model.oldest_s is None:
+        return "?" if model.backlog is None else "-"
+    return stale(age(model.oldest_s), model.queue_stale)
+
+
+def _trend(model: ModelView) -> str:
+    return "?" if model.queue_stale and model.backlog is not None else TREND[model.trend]
+
+
+def _tok_s(model: ModelView) -> str:
+    return count(model.tok_s) if model.generates else "-"
+
+
+def _busy_gpu(model: ModelView) -> str:
+    if not model.on_gpu:
+        return "-"
+    return stale(pct(model.busy_pct), model.store_stale)
+
+
+def _busy_cpu(model: ModelView) -> str:
+    if model.busy_pct is None:
+        return "?" if model.ready and model.type == "local" else "-"
+    return pct(model.busy_pct)
+
+
+def _failure_tail(model: ModelView, at_s: float) -> str:
+    if not model.failure:
+        return ""
+    times = f" x{count(model.failure_count)}" if model.failure_count > 1 else ""
+    return f"{times} {age(at_s - model.failure_s)}"
+
+
+def _bounds(model: ModelView) -> str:
+    return "-" if model.max_replicas is None else f"{model.min_replicas}-{model.max_replicas}"
+
+
+def _flight(model: ModelView) -> str:
+    return f"{count(model.in_flight)}/{model.slots}"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}s"
+
+
+def columns(busy: str, busy_text: Callable[[ModelView], str]) -> Sequence[Column[ModelView]]:
+    """The columns of SCREENS, with the use of GPUs or of the CPU."""
+    return (
+        Column("", 1, lambda m, _: model_mark(m), tone=model_tone, gap=0),
+        Column("NAME", 20, lambda m, _: m.name, middle=True, grow=True),
+        Column("ENGINE", 7, lambda m, _: m.engine, drop=8, since=120),
+        Column("TYPE", 6, lambda m, _: m.type, drop=20, since=160),
+        Column("MODEL", 24, lambda m, _: m.model, middle=True, drop=16, since=160),
+        Column("READY", 5, lambda m, _: stale(f"{m.ready}/{m.desired}", m.store_stale),
+               value=lambda m: m.ready, right=True),
+        Column("STATE", 9, lambda m, _: stale(model_word(m), m.store_stale), tone=model_tone),
+        Column("MIN-MAX", 7, lambda m, _: _bounds(m), right=True, drop=17, since=160),
+        Column("BACKLOG", 7, lambda m, _: count(m.backlog), value=lambda m: m.backlog, right=True,
+               tone=lambda m: quiet(count(m.backlog))),
+        Column("", 1, lambda m, _: _trend(m), gap=0, tone=lambda m: "muted" if m.queue_stale else waits(m)),
+        Column("2 MIN", 8, lambda m, _: shape(() if m.queue_stale else m.backlog_2min, 8),
+               tone=lambda m: "history", value=lambda m: m.backlog, drop=7, since=100),
+        Column("FLIGHT", 6, lambda m, _: _flight(m), value=lambda m: m.in_flight, right=True, drop=11, since=160),
+        Column("OLDEST", 6, lambda m, _: _oldest(m), value=lambda m: m.oldest_s, right=True, drop=2,
+               tone=lambda m: waits(m) or quiet(_oldest(m))),
+        Column("REQ/S", 5, lambda m, _: rate(m.req_s), value=lambda m: m.req_s, right=True, drop=5,
+               tone=lambda m: quiet(rate(m.req_s))),
+        Column("TOK/S", 6, lambda m, _: _tok_s(m), value=lambda m: m.tok_s, right=True, drop=3,
+               tone=lambda m: quiet(_tok_s(m))),
+        Column("1ST p95", 7, lambda m, _: _seconds(m.ttft_p95_s), value=lambda m: m.ttft_p95_s, right=True,
+               drop=10, since=160),
+        Column(busy, 4, lambda m, _: busy_text(m), value=lambda m: m.busy_pct, right=True, drop=4,
+               tone=lambda m: quiet(busy_text(m))),
+        Column("VRAM", 6, lambda m, _: gib(m.vram_mib) if m.on_gpu else "-", value=lambda m: m.vram_mib,
+               right=True, drop=12, since=160),
+        Column("RESTARTS", 8, lambda m, _: count(m.restarts), value=lambda m: m.restarts, right=True,
+               drop=13, since=160),
+        Column("AGE", 4, lambda m, at_s: age(at_s - m.created_s), value=lambda m: -m.created_s, right=True,
+               drop=6, ticks=True),
+        Column("LAST FAILURE", 23, lambda m, _: m.failure, tail=_failure_tail, least=16, gap=2, drop=9, since=120,
+               ticks=True, tone=lambda m: model_tone(m) if model_mark(m) in "!~" else "muted"),
+    )  # fmt: skip
+
+
+ON_GPUS = columns("GPU%", _busy_gpu)
+ON_CPU = columns("CPU%", _busy_cpu)
+FIELDS: Mapping[str, Callable[[ModelView], float | str | None]] = {
+    "desired": lambda m: m.desired,
+    "queued": lambda m: m.queued,
+    "flight": lambda m: m.in_flight,
+    "type": lambda m: m.type,
+    "model": lambda m: m.model,
+    "namespace": lambda m: m.namespace,
+    "degraded": lambda m: m.degraded,
+}
+
+FAILURES: Sequence[Column[FailureView]] = (
+    Column("", 1, lambda f, _: event_mark(f), tone=event_tone, gap=0),
+    Column("AGE", 4, lambda f, at_s: age(at_s - f.since_s), right=True, ticks=True),
+    Column("COUNT", 3, lambda f, _: f"x{count(f.count)}" if f.count > 1 else "", right=True, gap=2),
+    Column("SUBJECT", 20, lambda f, _: f.subject, middle=True, gap=2, since=120),
+    Column("REASON", 17, lambda f, _: f.reason, since=120, tone=event_tone),
+    Column("MESSAGE", 20, lambda f, _: f.message, grow=True, since=120),
+    Column("SUBJECT", 16, lambda f, _: f.subject, middle=True, until=120),
+    Column("WHY", 20, lambda f, _: f"{f.reason}  {f.message}", grow=True, until=120),
+)  # fmt: skip
+
+
+def totals(view: FleetView, wide: bool) -> Fields:
+    """The second line of the head: all models, and what they run on; a topic that two models share counts once."""
+    models = view.models
+    head = (1, _marks(models, "   " if wide else "  "))
+    if not models:
+        return (head,)
+    backlog = (32 if wide else 28, _backlog(models, wide))
+    req_s, tok_s = _sum([m.req_s for m in models]), _sum([m.tok_s for m in models])
+    short = req_s is not None and req_s >= 10 and not wide
+    rates: Fields = (
+        (59 if wide else 48, ((f"{count(req_s) if short else rate(req_s)} req/s", ""),)),
+        (71 if wide else 58, ((f"{count(tok_s)} tok/s", ""),)),
+    )
+    return (head, backlog, *rates, *(_gpus(view, wide) if view.gpus else _host(view, wide)))
+
+
+def _marks(models: Sequence[ModelView], gap: str) -> Spans:
+    marks = Counter(map(model_mark, models))
+    counted: Spans = tuple((f"{gap}{mark} {marks[mark]}", TONE_OF_MARK[mark]) for mark in "!~?z" if marks[mark])
+    return ((plural(len(models), "model"), ""), *counted)
+
+
+def _backlog(models: Sequence[ModelView], wide: bool) -> Spans:
+    by_topic = {model.topic: model for model in models}.values()
+    total = _sum([model.backlog for model in by_topic])
+    if any(model.queue_stale for model in by_topic):
+        return ((f"backlog {stale(count(total), True)}", ""),)
+    trend = sum(model.trend * (model.backlog or 0) for model in by_topic)
+    oldest_s = max((m.oldest_s for m in by_topic if m.oldest_s is not None), default=None)
+    tone: Tone = "warning" if (oldest_s or 0.0) > OLD_S else ""
+    arrow = f" {TREND[(trend > 0) - (trend < 0)]}".rstrip()
+    oldest = "" if oldest_s is None else f" {'oldest ' if wide else ''}{age(oldest_s)}"
+    return ((f"backlog {count(total)}", ""), (arrow + oldest, tone))
+
+
+def _gpus(view: FleetView, wide: bool) -> Fields:
+    silent = view.gpu_panel.stale or any(gpu.stale for gpu in view.gpus)
+    util = stale(pct(mean(tuple(gpu.util_pct for gpu in view.gpus))), silent)
+    if not wide:
+        return ((71, ((f"GPU {util}{'' if silent else ' '}%", ""),)),)
+    used, total, power = (
+        _sum([getattr(gpu, name) for gpu in view.gpus]) for name in ("used_mib", "total_mib", "power_w")
+    )
+    figure, unit = watts(power).split(" ")
+    return (
+        (83, ((f"GPU {util} %", ""),)),
+        (93, ((f"VRAM {stale(_whole_gib(used), silent)}/{_whole_gib(total)} GiB", ""),)),
+        (111, ((f"{stale(figure, silent)} {unit}", ""),)),
+    )
+
+
+def _host(view: FleetView, wide: bool) -> Fields:
+    cpu = f"CPU {pct(view.host.cpu_pct)} %"
+    if not wide:
+        return ((71, ((cpu, ""),)),)
+    ram = f"RAM {gib(view.host.ram_used_mib)}/{gib(view.host.ram_total_mib)} GiB"
+    return ((83, ((cpu, ""),)), (93, ((ram, ""),)))
+
+
+def _whole_gib(mib: float | None) -> str:
+    return "?" if mib is None else f"{mib / 1024:.0f}"
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """Of what is known; `None` when nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
