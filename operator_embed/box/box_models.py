@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from operator_embed.aimodel import PAUSED, RESTARTED_AT, AIModel, Spec
 from operator_embed.autoscaler import bounds
 from operator_embed.box.database import StoreError
 from operator_embed.box.events import Event
-from operator_embed.box.preview import preview
 from operator_embed.box.store import Store
 from operator_embed.fleet.fleet import FleetError, FleetView
 from operator_embed.fleet.models import Applied, Checked, Manifest, Scale, ScalePreview
@@ -64,6 +63,12 @@ class BoxModels:
         """The AIModel as stored."""
         return _manifest(self._existing(key))
 
+    async def objects(self) -> tuple[dict[str, Any], ...]:
+        """All AIModels as an API server returns them, sorted by namespace and name; secrets masked."""
+        from operator_embed.manifest import to_manifest_dict
+
+        return tuple(to_manifest_dict(model) for model in self._do(Store.list))
+
     async def scale(self, key: str, change: Scale) -> None:
         """Refused with the way out where `replicas` belongs to the autoscaler."""
 
@@ -83,6 +88,8 @@ class BoxModels:
 
     async def preview(self, key: str, change: Scale) -> ScalePreview:
         """Which replicas of that many would fit where."""
+        from operator_embed.box.preview import preview
+
         return preview(self._existing(key), change, self._view(), self._weights)
 
     async def restart(self, key: str) -> None:
