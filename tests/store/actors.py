@@ -61,8 +61,9 @@ def watch(home: Home) -> None:
 
     async def follow() -> None:
         store = Store(home)
+        version = store.version()
         say("watching")
-        async for change in store.watch(store.version()):
+        async for change in store.watch(version):
             say(change.key, change.op)
 
     asyncio.run(follow())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,8 +35,8 @@ def store(home: Home) -> Iterator[Store]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start `python -m tests.store.actors <arguments>`; what still runs afterwards is killed."""
-    running: list[subprocess.Popen[str]] = []
+    """Start `python -m tests.store.actors <arguments>`; what still runs afterwards, or after 60 s, is killed."""
+    running: list[tuple[subprocess.Popen[str], threading.Timer]] = []
 
     def run(*arguments: object, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -46,10 +47,13 @@ def start() -> Iterator[Start]:
             text=True,
             pass_fds=pass_fds,
         )
-        running.append(process)
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
+        running.append((process, watchdog))
         return process
 
     yield run
-    for process in running:
+    for process, watchdog in running:
+        watchdog.cancel()
         process.kill()
         process.communicate()
