@@ -20,6 +20,8 @@ from worker_embed.config import ConfigError
 from worker_embed.engines.port import ClientFault, Figures, Job
 from worker_embed.wire import error_body
 
+_MARK = "word"
+"""Stands for each word in the chunk that all of an answer's chunks are cut from."""
 DEFAULT_TEXT = "Hello! How can I assist you today?"
 
 
@@ -73,13 +75,14 @@ class StaticEngine:
 
     async def stream(self, job: Job) -> AsyncGenerator[list[bytes], None]:
         words, reason = self._said(job)
-        pieces = [_chunk(job, word, None) for word in words]
+        before, after = _chunk(job, _MARK, None).split(msgspec.json.encode(_MARK))
+        pieces = (before + msgspec.json.encode(word) + after for word in words)
         usage = msgspec.json.encode(_head(job, "chunk") | {"choices": [], "usage": _usage(job, len(words))})
         end = [_chunk(job, "", reason), usage]
         if self._script.delay_s:
             await asyncio.sleep(self._script.delay_s)
         if not self._script.tokens_per_s:
-            yield pieces + end
+            yield [*pieces, *end]
             return
         began_s, step_s = time.monotonic(), 1 / self._script.tokens_per_s
         for place, piece in enumerate(pieces):
