@@ -53,7 +53,9 @@ async def _connect(config: GatewayConfig) -> Queue:
     """The broker may be a moment later than this process."""
     while True:
         try:
-            return await open_queue(config.queue_url, token=config.queue_token, name=config.name)
+            return await open_queue(
+                config.queue_url, token=config.queue_token, name=config.name, timeout_s=config.limits.publish_s
+            )
         except QueueError as error:
             print(error, file=sys.stderr, flush=True)
             await asyncio.sleep(RETRY_S)

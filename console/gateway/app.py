@@ -49,7 +49,6 @@ class App:
         self.inference = Inference(config, queue, directory, node, self.figures)
         self.connections: Callable[[], int] = lambda: 0
         """How many clients are connected, set by whoever listens."""
-        self._body_s = config.limits.body_s
         self._directory = directory
         self._write = log
         self._gets: dict[str, Handler] = {
@@ -70,15 +69,7 @@ class App:
         exchange = Exchange(scope, receive, send)
         route = COMPLETIONS.get(exchange.path)
         try:
-            if route is not None and exchange.method == "POST":
-                await self.inference.answer(exchange, route)
-            else:
-                await self._handler(exchange, route)(exchange)
-        except Refused as refused:
-            failure = as_original(refused.failure) if route is not None and route.original else refused.failure
-            if failure is TOO_LARGE:
-                await exchange.discard(self._body_s)
-            await exchange.fail(failure)
+            await self._answer(exchange, route)
         except ClientLeft:
             exchange.status = CLIENT_LEFT
         except Exception:
@@ -89,6 +80,18 @@ class App:
         finally:
             self.figures.responses[exchange.status] += 1
             self._write(_line(exchange))
+
+    async def _answer(self, exchange: Exchange, route: Route | None) -> None:
+        try:
+            if route is not None and exchange.method == "POST":
+                await self.inference.answer(exchange, route)
+            else:
+                await self._handler(exchange, route)(exchange)
+        except Refused as refused:
+            failure = refused.failure
+            if failure is TOO_LARGE:
+                await exchange.discard()
+            await exchange.fail(as_original(failure) if route is not None and route.original else failure)
 
     def _handler(self, exchange: Exchange, route: Route | None) -> Handler:
         """Raises `Refused` for paths and methods that are not there."""
@@ -138,5 +141,5 @@ def _line(exchange: Exchange) -> str:
     return (
         f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {client[0] if client else '-'} {exchange.method} "
         f"{ascii(exchange.path[:200])[1:-1]} {exchange.status} {took_ms:.1f}ms "
-        f"{exchange.model or '-'} {exchange.request_id}"
+        f"{exchange.model or '-'} {exchange.request_id} {exchange.code or '-'}"
     )

@@ -16,7 +16,6 @@ from console.gateway.exchange import Exchange, Message, Receive, Send
 from console.gateway.node import Node
 from worker_embed.wire import Tokens
 
-BODY_S = 30.0
 STATUS_OF = {
     "model_not_found": 404,
     "invalid_api_key": 401,
@@ -52,7 +51,7 @@ class Callbacks:
     async def result(self, exchange: Exchange) -> None:
         """`POST /res`."""
         try:
-            result = _result.decode(await exchange.body(BODY_S))
+            result = _result.decode(await exchange.body())
             peek = _peek.decode(result.data)
         except (msgspec.DecodeError, RecursionError):
             raise Refused(INVALID_JSON) from None
@@ -87,7 +86,7 @@ class Callbacks:
         """Unknown ids and frames that cannot be read are dropped, as the original does."""
         try:
             result = _result.decode(text)
-            peek = None if result.data == b"null" else _peek.decode(result.data)
+            peek = None if bytes(result.data) == b"null" else _peek.decode(result.data)
         except (msgspec.DecodeError, RecursionError):
             return
         pending = self._node.find(result.request_id)

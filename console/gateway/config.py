@@ -26,6 +26,8 @@ class Limits:
     connections: int = 4096
     publish_s: float = 5.0
     """How long a request waits for a queue that is away."""
+    tick_s: float = 1.0
+    """How often deadlines, silence and slow readers are looked at, and figures sent."""
     keepalive_s: float = 10.0
     """Silence on a stream before headers are committed, and between keep-alive comments."""
     buffer_bytes: int = 256 * 1024

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from console.gateway.errors import BODY_TIMEOUT, TOO_LARGE, Failure, Refused
+from console.gateway.errors import TOO_LARGE, Failure, Refused
 from worker_embed.wire import MAX_BODY_BYTES
 
 Message = MutableMapping[str, Any]
@@ -34,7 +33,20 @@ class ClientLeft(Exception):
 class Exchange:
     """A request being answered."""
 
-    __slots__ = ("began_s", "method", "model", "path", "receive", "request_id", "scope", "send", "started", "status")
+    __slots__ = (
+        "began_s",
+        "code",
+        "method",
+        "model",
+        "path",
+        "receive",
+        "request_id",
+        "scope",
+        "send",
+        "started",
+        "status",
+        "unread",
+    )
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -47,48 +59,40 @@ class Exchange:
         self.began_s = time.monotonic()
         self.model = ""
         """Name of the AIModel that was asked, for the log."""
+        self.code = ""
+        """Of the error that ended it, for the log."""
+        self.unread = True
+        """Whether more of the body is to come."""
         self.started = False
         self.status = 0
 
-    async def body(self, limit_s: float) -> bytes:
-        """The whole body; raises `Refused` when it is too large or too slow, `ClientLeft`."""
-        try:
-            async with asyncio.timeout(limit_s):
-                message = await self.receive()
-                data: bytes = message.get("body", b"")
-                if message["type"] == "http.request" and not message["more_body"]:
-                    return data
-                return await self._rest(message)
-        except TimeoutError:
-            raise Refused(BODY_TIMEOUT) from None
-
-    async def _rest(self, message: Message) -> bytes:
-        parts, size = [], 0
-        while True:
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            parts.append(message["body"])
-            size += len(parts[-1])
+    async def body(self) -> bytes:
+        """The whole body, which the connection gives 30 s; raises `Refused` when it is too large, `ClientLeft`."""
+        data = await self._more()
+        if not self.unread:
+            return data
+        parts, size = [data], len(data)
+        while self.unread:
+            parts.append(data := await self._more())
+            size += len(data)
             if size > MAX_BODY_BYTES:
                 raise Refused(TOO_LARGE)
-            if not message["more_body"]:
-                return b"".join(parts)
-            message = await self.receive()
+        return b"".join(parts)
 
-    async def discard(self, limit_s: float) -> None:
+    async def discard(self) -> None:
         """Read on for a while: a connection closed on a client that still sends would eat the answer."""
-        if any(name == b"expect" for name, _ in self.scope["headers"]):
-            return
         size = 0
-        try:
-            async with asyncio.timeout(limit_s):
-                while size < DISCARD_BYTES:
-                    message = await self.receive()
-                    if not message.get("more_body"):
-                        return
-                    size += len(message["body"])
-        except TimeoutError:
-            return
+        waits = any(name == b"expect" for name, _ in self.scope["headers"])
+        while self.unread and not waits and size < DISCARD_BYTES:
+            size += len(await self._more())
+
+    async def _more(self) -> bytes:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        self.unread = message["more_body"]
+        data: bytes = message["body"]
+        return data
 
     async def reply(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """A whole response."""
@@ -102,6 +106,7 @@ class Exchange:
         await self.reply(status, body, [JSON])
 
     async def fail(self, failure: Failure) -> None:
+        self.code = failure.code or failure.kind
         await self.reply(failure.status, failure.body(), [JSON, *failure.extra_headers()])
 
     async def begin_events(self) -> None:

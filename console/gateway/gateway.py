@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 
 from console.gateway.app import App
 from console.gateway.config import GatewayConfig
@@ -18,9 +19,9 @@ from operator_embed.directory import ModelDirectory
 from worker_embed.queue.port import Queue
 from worker_embed.wire import ErrorKind
 
-TICK_S = 1.0
 LOST_QUEUE_S = 30.0
 FLUSH_S = 2.0
+POLL_S = 0.05
 
 
 class Gateway:
@@ -63,10 +64,12 @@ class Gateway:
         """Refuse what is new, let what runs finish for a while, then tell the rest that it will not."""
         self._changes.say("Draining")
         self.app.inference.draining = True
-        self._http.stop()
-        await self._http.wait(self._config.limits.drain_s)
+        if not self._config.compat:
+            self._http.stop()
+        await _soon(lambda: not self.node.waiting, self._config.limits.drain_s)
         self.app.inference.stop()
-        await self._http.wait(FLUSH_S)
+        self._http.stop()
+        await _soon(lambda: not self._http.connections, FLUSH_S)
 
     async def close(self) -> None:
         """Close both ports; requests still waiting are cut off."""
@@ -90,7 +93,7 @@ class Gateway:
             self._file.flush()
             if self._beater is not None:
                 self._beater.send(self.app.figures.beat(self.node.waiting, self._http.connections))
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._config.limits.tick_s)
 
     async def _follow_queue(self) -> None:
         """A queue that is away for a moment is nobody's business."""
@@ -113,3 +116,11 @@ class Gateway:
                     self._changes.say("Ready", self.url)
         if timer is not None:
             timer.cancel()
+
+
+async def _soon(happened: Callable[[], bool], limit_s: float) -> None:
+    """Return when it has happened, or after `limit_s`."""
+    for _ in range(round(limit_s / POLL_S)):
+        if happened():
+            return
+        await asyncio.sleep(POLL_S)

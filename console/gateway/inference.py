@@ -22,12 +22,12 @@ from console.gateway.errors import (
     queue_timeout,
     queue_unavailable,
 )
-from console.gateway.exchange import CLIENT_LEFT, Exchange, Receive
+from console.gateway.exchange import CLIENT_LEFT, Exchange
 from console.gateway.figures import Figures
 from console.gateway.intake import ChatBody, CompletionBody, OriginalBody, Read, read_body, read_headers
 from console.gateway.node import Node
 from console.gateway.pending import Pending
-from console.gateway.protocol import HANG_UP
+from console.gateway.protocol import CONNECTION, GuardedHttp
 from operator_embed.directory import ModelDirectory, Served
 from worker_embed.queue.port import Queue, QueueError, QueueFull, Ref, TopicSpec
 from worker_embed.wire import MAX_BODY_BYTES, Header, Metadata, Task
@@ -70,10 +70,11 @@ class Inference:
     async def answer(self, exchange: Exchange, route: Route) -> None:
         """Answer one request; raises `Refused` as long as nothing was sent."""
         read = read_headers(exchange.scope["headers"])
-        data = await exchange.body(self._limits.body_s)
+        data = await exchange.body()
         asked = read_body(data, route.body)
         served = self._find(asked.model)
         exchange.model = served.name
+        connection: GuardedHttp = exchange.scope["state"][CONNECTION]
         pending = Pending(
             exchange.request_id,
             served,
@@ -81,37 +82,37 @@ class Inference:
             now_s=exchange.began_s,
             timeout_s=self._timeout_s,
             soft_bytes=self._limits.buffer_bytes,
-            hang_up=exchange.scope["state"][HANG_UP],
+            hang_up=connection.hang_up,
         )
         task = self._task(pending, data, read)
-        loop = asyncio.get_running_loop()
         self._node.expect(pending)
-        watcher = loop.create_task(_watch(exchange.receive, pending))
-        every_s = min(self._timeout_s, self._limits.keepalive_s) if asked.stream else self._timeout_s
-        self._tick_in(every_s, pending)
+        connection.on_leave = pending.leave
         ref = None
         try:
             ref = await self._publish(pending, task, route, read)
             await (self._stream(exchange, pending) if asked.stream else self._whole(exchange, pending))
         finally:
-            if pending.timer is not None:
-                pending.timer.cancel()
+            connection.on_leave = None
             self._node.forget(pending)
             self._settle(exchange, pending, ref)
-            if pending.left:
-                await watcher
-            else:
-                watcher.cancel()
 
     def sweep(self) -> None:
-        """Once a second: what waits for a model that was deleted will not be answered."""
-        gone: dict[str, bool] = {}
+        """At every tick: look after requests to which nothing may happen by itself."""
+        now_s = time.monotonic()
+        exists: dict[str, bool] = {}
         for pending in self._node.all():
             name = pending.served.name
-            if name not in gone:
-                gone[name] = self._directory.find(name) is None
-            if gone[name] and not pending.starts:
+            if name not in exists:
+                exists[name] = self._directory.find(name) is not None
+            if not (exists[name] or pending.starts):
                 pending.fail(model_not_found(name))
+            if now_s >= max(pending.deadline_s, pending.heard_s + self._timeout_s if pending.heard_s else 0.0):
+                pending.fail(WORKER_TIMEOUT if pending.starts else queue_timeout(name))
+            if pending.stream:
+                if pending.stalled(now_s, self._limits.stall_s):
+                    pending.give_up()
+                elif now_s - pending.wrote_s >= self._limits.keepalive_s:
+                    pending.wake()
 
     def stop(self) -> None:
         """End what still runs."""
@@ -152,14 +153,13 @@ class Inference:
         if read.trace:
             headers[Header.TRACE] = read.trace
         try:
-            async with asyncio.timeout(self._limits.publish_s):
-                if topic not in self._ensured:
-                    await self._queue.ensure(TopicSpec(topic=topic))
-                    self._ensured.add(topic)
-                ref = await self._queue.publish(topic, task, id=pending.request_id, headers=headers)
+            if topic not in self._ensured:
+                await self._queue.ensure(TopicSpec(topic=topic))
+                self._ensured.add(topic)
+            ref = await self._queue.publish(topic, task, id=pending.request_id, headers=headers)
         except QueueFull:
             raise Refused(queue_full(pending.served.name)) from None
-        except (QueueError, TimeoutError):
+        except QueueError:
             self._ensured.discard(topic)
             raise Refused(queue_unavailable()) from None
         self._figures.of(topic).requests += 1
@@ -184,7 +184,7 @@ class Inference:
             if last:
                 if pending.failure is not None and not data and not exchange.started:
                     raise Refused(pending.failure)
-                data += _ending(pending)
+                data += _ending(exchange, pending)
             pending.blocked_s = pending.wrote_s = now_s
             if not exchange.started:
                 await exchange.begin_events()
@@ -192,22 +192,6 @@ class Inference:
             pending.blocked_s = 0.0
             if last:
                 return
-
-    def _tick(self, pending: Pending) -> None:
-        """Look after a request to which nothing may happen by itself: its deadline, its silence, its slow reader."""
-        now_s = time.monotonic()
-        deadline_s = max(pending.deadline_s, pending.heard_s + self._timeout_s if pending.heard_s else 0.0)
-        if now_s >= deadline_s:
-            pending.fail(WORKER_TIMEOUT if pending.starts else queue_timeout(pending.served.name))
-        if pending.stalled(now_s, self._limits.stall_s):
-            pending.give_up()
-        pending.wake()
-        silent_s = self._limits.keepalive_s
-        due_s = min(pending.wrote_s + silent_s, deadline_s) if pending.stream else deadline_s
-        self._tick_in(due_s - now_s if due_s > now_s else silent_s, pending)
-
-    def _tick_in(self, delay_s: float, pending: Pending) -> None:
-        pending.timer = asyncio.get_running_loop().call_later(delay_s, self._tick, pending)
 
     def _settle(self, exchange: Exchange, pending: Pending, ref: Ref | None) -> None:
         """Count the outcome, and take a task out of the queue that nobody waits for and no worker has."""
@@ -234,20 +218,13 @@ class Inference:
             traffic.e2e.add(now_s, now_s - exchange.began_s)
 
     async def _withdraw(self, ref: Ref) -> None:
-        with contextlib.suppress(QueueError, TimeoutError):
-            async with asyncio.timeout(self._limits.publish_s):
-                await self._queue.cancel(ref)
+        with contextlib.suppress(QueueError):
+            await self._queue.cancel(ref)
 
 
-async def _watch(receive: Receive, pending: Pending) -> None:
-    """Servers tell of a client's leaving only to those who ask."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    pending.leave()
-
-
-def _ending(pending: Pending) -> bytes:
+def _ending(exchange: Exchange, pending: Pending) -> bytes:
     """The last events of a stream; one that ends without `[DONE]` would pass for a short answer."""
-    if pending.failure is None:
+    if (failure := pending.failure) is None:
         return DONE
-    return b"data: " + pending.failure.body(streamed=True) + b"\n\n" + DONE
+    exchange.code = failure.stream_code or failure.code or failure.kind
+    return b"data: " + failure.body(streamed=True) + b"\n\n" + DONE

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
 
-from console.gateway.errors import ENCODED, FOREIGN_ORIGIN, INVALID_JSON, TOO_LARGE, Failure, Refused, invalid
+from console.gateway.errors import (
+    ENCODED,
+    FOREIGN_ORIGIN,
+    INVALID_JSON,
+    MALFORMED,
+    TOO_LARGE,
+    Failure,
+    Refused,
+    invalid,
+)
 from worker_embed.wire import MAX_BODY_BYTES
 
 SECRET = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"})
+LOOKED_AT = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"content-encoding", b"origin", b"traceparent"}
+)
 REDACTED = ["[redacted]"]
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -52,16 +63,14 @@ class OriginalBody(_Common, frozen=True):
     """All that the original's API node checks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a client wants, as far as this process needs to know."""
 
     model: str
     stream: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """A request's headers."""
 
     metadata: dict[str, list[str]]
@@ -81,21 +90,32 @@ def read_headers(headers: Sequence[tuple[bytes, bytes]]) -> Read:
     metadata: dict[str, list[str]] = {}
     trace = None
     for name, value in headers:
-        if name == b"host":
-            continue
         if name in SECRET:
             metadata[_canonical(name)] = REDACTED
             continue
-        if name == b"content-length" and int(value) > MAX_BODY_BYTES:
-            raise Refused(TOO_LARGE)
-        if name == b"content-encoding" and value.lower() != b"identity":
-            raise Refused(ENCODED)
-        if name == b"origin" and not _local(value):
-            raise Refused(FOREIGN_ORIGIN)
-        if name == b"traceparent" and _TRACE.fullmatch(value):
-            trace = value.decode()
-        metadata.setdefault(_canonical(name), []).append(value.decode("latin-1"))
+        if name in LOOKED_AT:
+            _refuse(name, value)
+            if name == b"host":
+                continue
+            if name == b"traceparent" and _TRACE.fullmatch(value):
+                trace = value.decode()
+        canonical = _canonical(name)
+        if canonical in metadata:
+            metadata[canonical].append(value.decode("latin-1"))
+        else:
+            metadata[canonical] = [value.decode("latin-1")]
     return Read(metadata, trace)
+
+
+def _refuse(name: bytes, value: bytes) -> None:
+    if name == b"content-length" and int(value) > MAX_BODY_BYTES:
+        raise Refused(TOO_LARGE)
+    if name == b"transfer-encoding" and value.lower() != b"chunked":
+        raise Refused(MALFORMED)
+    if name == b"content-encoding" and value.lower() != b"identity":
+        raise Refused(ENCODED)
+    if name == b"origin" and not _local(value):
+        raise Refused(FOREIGN_ORIGIN)
 
 
 def _local(origin: bytes) -> bool:
@@ -131,14 +151,17 @@ def read_body(data: bytes, kind: type[ChatBody | CompletionBody | OriginalBody])
 def _check(body: _Options, stream: bool) -> None:
     if body.stream_options is not None and not stream:
         raise Refused(invalid("stream_options", "'stream_options' is only allowed when 'stream' is true."))
-    counts = {"max_tokens": body.max_tokens, "n": body.n}
+    _at_least_one("max_tokens", body.max_tokens)
+    _at_least_one("n", body.n)
     if isinstance(body, ChatBody):
-        counts["max_completion_tokens"] = body.max_completion_tokens
+        _at_least_one("max_completion_tokens", body.max_completion_tokens)
         if not body.messages:
             raise Refused(invalid("messages", "'messages' must not be empty."))
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise Refused(invalid(name, f"'{name}' must be at least 1, got {value}."))
+
+
+def _at_least_one(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise Refused(invalid(name, f"'{name}' must be at least 1, got {value}."))
 
 
 _NAMED = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?")

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from http import HTTPStatus
+from typing import cast
 
 import msgspec
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -35,10 +37,10 @@ class Callback(asyncio.Protocol):
         self._ws = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=FRAME_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none of asyncio's classes.
+        self._transport = cast(asyncio.Transport, transport)
         self._open_calls.add(self)
-        self._late = asyncio.get_running_loop().call_later(HANDSHAKE_S, transport.abort)
+        self._late = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._late.cancel()
@@ -62,7 +64,7 @@ class Callback(asyncio.Protocol):
 
     def send(self, frame: bytes) -> None:
         """Send without waiting; a worker that reads nothing is dropped."""
-        if self._transport.is_closing():
+        if self._ws.state is not State.OPEN:
             return
         if self._transport.get_write_buffer_size() > UNREAD_BYTES:
             self._transport.abort()

@@ -40,7 +40,6 @@ class Pending:
         "size",
         "starts",
         "stream",
-        "timer",
         "tokens",
         "wrote_s",
     )
@@ -77,7 +76,6 @@ class Pending:
         """Since when the client's connection takes nothing; 0 while it does."""
         self.hang_up = hang_up
         """Aborts the client's connection, whatever it has not read."""
-        self.timer: asyncio.TimerHandle | None = None
         self.size = 0
         """Bytes that wait for the client."""
         self._soft_bytes = soft_bytes
@@ -135,15 +133,18 @@ class Pending:
 
     def leave(self) -> None:
         """Nobody waits any more."""
-        self.left = True
-        self._chunks.clear()
-        self.size = 0
+        self._drop()
         self.wake()
 
     def give_up(self) -> None:
-        """Drop a client that does not read."""
-        self.leave()
+        """Drop a client that does not read; the end of its connection calls `leave`."""
+        self._drop()
         self.hang_up()
+
+    def _drop(self) -> None:
+        self.left = True
+        self._chunks.clear()
+        self.size = 0
 
     def wake(self) -> None:
         if self._wake is not None:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
 
+from httptools import HttpParserError
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from console.gateway.config import Limits
-from console.gateway.errors import HEADERS_TOO_LARGE, MALFORMED, Failure, too_many_connections
+from console.gateway.errors import BODY_TIMEOUT, HEADERS_TOO_LARGE, MALFORMED, Failure, too_many_connections
 
-HANG_UP = "hang_up"
-"""Key in the state of an ASGI scope of a function that aborts the connection, unsent bytes and all."""
+CONNECTION = "connection"
+"""Key in the state of an ASGI scope of the `GuardedHttp` that it came by."""
 
 
 class _Reading(Enum):
@@ -32,7 +34,9 @@ class GuardedHttp(HttpToolsProtocol):
     """One client's connection."""
 
     def __init__(self, limits: Limits, config: Config, state: ServerState) -> None:
-        super().__init__(config=config, server_state=state, app_state={HANG_UP: self._hang_up})
+        super().__init__(config=config, server_state=state, app_state={CONNECTION: self})
+        self.on_leave: Callable[[], None] | None = None
+        """Called when the client is gone; spares each request a task that waits for it in `receive`."""
         self._limits = limits
         self._phase = _Reading.NOTHING
         self._timed = _Reading.HEADERS
@@ -45,11 +49,13 @@ class GuardedHttp(HttpToolsProtocol):
         if len(self.connections) > self._limits.connections:
             self._refuse(too_many_connections())
         else:
-            self._timer = self.loop.call_later(self._limits.header_s, self._hang_up)
+            self._timer = self.loop.call_later(self._limits.header_s, self.hang_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        if self.on_leave is not None:
+            self.on_leave()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -66,23 +72,20 @@ class GuardedHttp(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._phase = _Reading.BODY
         limit = self._limits.header_bytes
-        if self._refused:
-            return
-        if self._fed > limit and sum(len(n) + len(v) for n, v in self.headers) + len(self.url) > limit:
+        if self._fed > limit and sum(len(n) + len(v) + 4 for n, v in self.headers) + len(self.url) > limit:
             self._refuse(HEADERS_TOO_LARGE)
-        else:
-            super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        if not self._refused:
-            super().on_body(body)
+            raise HttpParserError("headers too large")
+        self._phase = _Reading.BODY
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._phase = _Reading.NOTHING
-        if not self._refused:
-            super().on_message_complete()
+        super().on_message_complete()
+
+    def hang_up(self) -> None:
+        """Abort the connection, unsent bytes and all."""
+        self.transport.abort()
 
     def timeout_keep_alive_handler(self) -> None:
         """A client that did not even read its last answer is not waited for."""
@@ -95,7 +98,8 @@ class GuardedHttp(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(MALFORMED)
+        if not self._refused:
+            self._refuse(MALFORMED)
 
     def _unsupported_upgrade_warning(self) -> None:
         """What follows an upgrade that we do not know is not ours to read."""
@@ -109,25 +113,34 @@ class GuardedHttp(HttpToolsProtocol):
         elif self._timer is None or (self._phase is not _Reading.NOTHING and self._phase is not self._timed):
             self._stop_timer()
             self._timed = self._phase
-            body_s, header_s = self._limits.body_s + 5, self._limits.header_s
-            allowed_s = body_s if self._phase is _Reading.BODY else header_s
-            self._timer = self.loop.call_later(allowed_s, self._hang_up)
+            if self._phase is _Reading.BODY:
+                self._timer = self.loop.call_later(self._limits.body_s, self._body_too_slow)
+            else:
+                self._timer = self.loop.call_later(self._limits.header_s, self.hang_up)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _hang_up(self) -> None:
-        self.transport.abort()
+    def _body_too_slow(self) -> None:
+        self._refuse(BODY_TIMEOUT)
 
     def _refuse(self, failure: Failure) -> None:
-        """Answer without the app, which may not have seen this request, and close."""
+        """Answer in the app's stead and close; the app, if it waits for this request's body, sees its client leave."""
         self._refused = True
         self._stop_timer()
         if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()
-            return
+            of_this = self._phase is _Reading.BODY and not self.pipeline
+            if not of_this or self.cycle.response_started:
+                self.hang_up()
+                return
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._write(failure)
+        self.transport.close()
+
+    def _write(self, failure: Failure) -> None:
         body = failure.body()
         self.transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
@@ -137,4 +150,3 @@ class GuardedHttp(HttpToolsProtocol):
             + b"connection: close\r\n\r\n"
             + body
         )
-        self.transport.close()

@@ -63,11 +63,6 @@ class HttpServer:
         for connection in list(self._state.connections):
             connection.shutdown()
 
-    async def wait(self, limit_s: float) -> None:
-        """Return when no request is under way any more, or after `limit_s`."""
-        if tasks := list(self._state.tasks):
-            await asyncio.wait(tasks, timeout=limit_s)
-
     async def close(self) -> None:
         """End what is left."""
         self.stop()

@@ -1,4 +1,4 @@
-"""An API node on real sockets, with a memory queue, a directory of fixed models and a worker that does as it is told."""
+"""An API node on real sockets, with a memory queue, fixed models and a worker that does as it is told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import openai
@@ -20,7 +21,7 @@ from console.gateway.gateway import Gateway
 from operator_embed.box.home import Home
 from operator_embed.directory import Served
 from worker_embed.queue.memory import MemoryQueue
-from worker_embed.queue.port import Delivery, Intake, Queue
+from worker_embed.queue.port import Delivery, Intake, Queue, TopicSpec
 from worker_embed.wire import (
     SUBPROTOCOL,
     Answer,
@@ -49,7 +50,7 @@ MODEL = Served(
 SLASHED = replace(MODEL, key="default/qwen", name="qwen", model="Qwen/Qwen3-8B", topic="model-Qwen/Qwen3-8B")
 STOPPED = replace(MODEL, key="default/asleep", name="asleep", model="asleep", topic="model-asleep", stopped=True)
 
-HI = {"model": "smollm2", "messages": [{"role": "user", "content": "hi"}]}
+HI: dict[str, Any] = {"model": "smollm2", "messages": [{"role": "user", "content": "hi"}]}
 WORDS = ("Hel", "lo", "!")
 USAGE = Tokens(3, 3, 6)
 
@@ -80,9 +81,11 @@ class StillDirectory:
 
 async def until(happened: Callable[[], object], limit_s: float = 10.0) -> None:
     """Let the loop run until `happened`; fails after `limit_s`."""
-    async with asyncio.timeout(limit_s):
-        while not happened():
-            await asyncio.sleep(0.005)
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + limit_s
+    while not happened():
+        assert loop.time() < deadline_s, "it never happened"
+        await asyncio.sleep(0.005)
 
 
 def chunk(text: str) -> bytes:
@@ -247,14 +250,10 @@ class Box:
         return int(self.url.rpartition(":")[2])
 
     def client(self, *, path: str = "/v1", retries: int = 0) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(
-            base_url=self.url + path, api_key="sk-very-secret", max_retries=retries, timeout=20
-        )
+        return openai.AsyncOpenAI(base_url=self.url + path, api_key="sk-very-secret", max_retries=retries, timeout=20)
 
     async def worker(self, model: Served = MODEL) -> Worker:
         """One more worker, connected."""
-        from worker_embed.queue.port import TopicSpec
-
         await self.queue.ensure(TopicSpec(topic=model.topic))
         intake = await self.queue.consume(model.topic, f"worker-{len(self._workers)}")
         worker = Worker(await self.call(), intake)
@@ -272,11 +271,18 @@ class Box:
         worker.serve(do)
         return worker
 
-    async def backlog(self, model: Served = MODEL) -> int:
-        return (await self.queue.backlog([model.topic]))[model.topic].total
+    async def emptied(self) -> None:
+        """Every task was acked or taken out of the queue."""
+        for _ in range(2000):
+            if not any(backlog.total for backlog in (await self.queue.backlog([MODEL.topic])).values()):
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("something is left in the queue")
 
 
-QUICK = Limits(header_s=0.5, body_s=0.5, keepalive_s=0.2, stall_s=1.0, lost_s=0.5, drain_s=0.5, publish_s=1.0)
+QUICK = Limits(
+    header_s=0.5, body_s=0.5, keepalive_s=0.2, stall_s=1.0, lost_s=0.5, drain_s=0.5, publish_s=1.0, tick_s=0.05
+)
 
 
 @contextlib.asynccontextmanager
