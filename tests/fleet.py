@@ -123,9 +123,13 @@ class Facet:
 
     def take(self, intent: str, *parameters: Any) -> None:
         """Record an intent, or refuse it."""
-        if intent in self.refusals:
-            raise FleetError(self.refusals[intent])
+        self.answer(intent)
         self.asked.append((intent, *parameters))
+
+    def answer(self, question: str) -> None:
+        """Refuse a question that a test wants refused."""
+        if question in self.refusals:
+            raise FleetError(self.refusals[question])
 
 
 class StillModels(Facet):
@@ -142,9 +146,11 @@ class StillModels(Facet):
         return (Applied(key="default/applied", action="configured"),)
 
     async def check(self, text: str, *, base_dir: str = ".") -> Checked:
+        self.answer("check")
         return self.checked
 
     async def manifest(self, key: str) -> Manifest:
+        self.answer("manifest")
         if key in self.manifests:
             return self.manifests[key]
         name = key.partition("/")[2]
@@ -155,6 +161,7 @@ class StillModels(Facet):
         self.take("scale", key, change)
 
     async def preview(self, key: str, change: Scale) -> ScalePreview:
+        self.answer("preview")
         if self.planned.lines:
             return self.planned
         wanted = change.replicas or change.max_replicas or 1
@@ -197,6 +204,7 @@ class StillQueues(Facet):
         self.letters: dict[str, tuple[DeadLetterView, ...]] = {}
 
     async def dead(self, topic: str) -> Sequence[DeadLetterView]:
+        self.answer("dead")
         return self.letters.get(topic, ())
 
     async def requeue(self, topic: str, keys: Sequence[str]) -> int:
@@ -228,6 +236,7 @@ class StillLogs(Facet):
             self.changed.notify_all()
 
     async def sources(self, model: str) -> Sequence[str]:
+        self.answer("sources")
         return tuple(self.by_source)
 
     async def follow(

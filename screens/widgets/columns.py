@@ -10,9 +10,9 @@ from typing import Generic, Protocol, TypeVar
 from screens.format import Tone
 
 FREE_CELLS = 2
-"""On the right of a column that grows, so that a scrollbar comes and goes without moving a column."""
-MARGIN_CELLS = 2
-"""Of a table's width: the marks on the left, a scrollbar on the right."""
+"""Left free by a column that grows: a scrollbar, and a cell before it, come and go without moving a column."""
+MARK_CELLS = 1
+"""Left of the first column."""
 
 
 class Row(Protocol):
@@ -71,18 +71,21 @@ Placed = tuple[tuple[Column[R], int], ...]
 """Columns in their order, each with its width in cells."""
 
 
-def lay_out(columns: Sequence[Column[R]], width: int, *, wide: bool = False) -> Placed[R]:
-    """The columns that fit into `width` cells, the growing one with what is left; `wide` keeps all of them."""
-    outer = width + MARGIN_CELLS
+def lay_out(columns: Sequence[Column[R]], width: int, *, bar: int = 0, wide: bool = False) -> Placed[R]:
+    """The columns that fit into a line of `width` cells, the growing one with what is left.
+
+    `bar` is what a scrollbar took of the table, and moves no column that grows; `wide` keeps all columns.
+    """
+    outer = width + bar
     kept = [c for c in columns if (wide or c.since <= outer) and outer < c.until]
 
     def needed(least: bool = True) -> int:
-        return sum(((c.least if least else 0) or c.width) + c.gap for c in kept)
+        return MARK_CELLS + sum(((c.least if least else 0) or c.width) + c.gap for c in kept)
 
     while not wide and needed() > width and (first := max(kept, key=lambda c: c.drop)).drop:
         kept.remove(first)
     short = max(0, needed(least=False) - width)
-    spare = max(0, width - needed(least=False) - FREE_CELLS)
+    spare = max(0, outer - needed(least=False) - FREE_CELLS)
     return tuple((c, c.width + spare * c.grow - (min(short, c.width - c.least) if c.least else 0)) for c in kept)
 
 

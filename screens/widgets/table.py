@@ -268,7 +268,8 @@ class Table(ScrollView, Generic[R], can_focus=True):
         self._place()
 
     def _place(self) -> None:
-        self._columns = lay_out(self._all, self.size.width - 1, wide=self.has_class("-all-columns"))
+        bar = self.scrollbar_size_vertical if self.show_vertical_scrollbar else 0
+        self._columns = lay_out(self._all, self.size.width, bar=bar, wide=self.has_class("-all-columns"))
         self._strips.clear()
         self._arrange()
         self.refresh()

@@ -1,0 +1,67 @@
+"""What people type after `/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from screens.widgets.filter import FilterError, parse
+
+
+@dataclass
+class Thing:
+    name: str
+    backlog: float | None = 0
+    ready: int = 1
+    desired: int = 1
+    state: str = "Running"
+
+
+THINGS = (
+    Thing("qwen3-32b", 412, 1, 2, "Degraded"),
+    Thing("bge-m3", 1),
+    Thing("whisper-large-v3", 18, 0, 1, "Failed"),
+    Thing("gone", None),
+)
+FIELDS = {
+    "backlog": lambda t: t.backlog,
+    "ready": lambda t: t.ready,
+    "desired": lambda t: t.desired,
+    "state": lambda t: t.state,
+}
+
+
+def found(text: str) -> list[str]:
+    holds = parse(text, FIELDS, lambda t: t.name)
+    return [thing.name for thing in THINGS if holds(thing)]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ["qwen3-32b", "bge-m3", "whisper-large-v3", "gone"]),
+        ("M3", ["bge-m3"]),
+        ("!-", ["gone"]),
+        ("~w32", ["qwen3-32b"]),
+        ("!~w32", ["bge-m3", "whisper-large-v3", "gone"]),
+        ("backlog>10", ["qwen3-32b", "whisper-large-v3"]),
+        ("backlog >= 18 & ready<desired", ["qwen3-32b", "whisper-large-v3"]),
+        ("backlog>0.4k", ["qwen3-32b"]),
+        ("state=failed", ["whisper-large-v3"]),
+        ("state!=Running & whisper", ["whisper-large-v3"]),
+        ("v[3", []),
+    ],
+)
+def test_rows_that_match(text: str, names: list[str]) -> None:
+    assert found(text) == names
+
+
+def test_what_is_unknown_matches_no_comparison() -> None:
+    assert "gone" not in found("backlog<1000") + found("backlog>=0")
+
+
+@pytest.mark.parametrize(("text", "said"), [("vram>3", "no column vram; there are backlog"), ("backlog>", "what?")])
+def test_a_text_that_is_no_filter_says_why(text: str, said: str) -> None:
+    with pytest.raises(FilterError, match=said):
+        found(text)
