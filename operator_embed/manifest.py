@@ -222,7 +222,7 @@ class _Reader:
         return spec
 
     def _absolute(self, path: str) -> str:
-        return os.path.abspath(self._base_dir / Path(path).expanduser())
+        return os.path.abspath(self._base_dir / os.path.expanduser(path))
 
     def _mapping(self, value: Mapping[str, Any], name: str) -> dict[str, Any]:
         """A part that has to be there; empty after saying what is wrong with it."""

@@ -79,8 +79,9 @@ class Deposed(StoreError):
 
 
 class Store:
-    """One thread's connection; a call takes a fraction of a millisecond, `list` about 20 us a model; raises `StoreError`.
+    """One thread's connection; every method may raise `StoreError`.
 
+    A call takes a fraction of a millisecond, `list` about 20 us a model.
     Reading and watching: `rv = store.version()`, then `store.list()`, then `store.watch(rv)`.
     """
 

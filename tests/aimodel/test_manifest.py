@@ -93,7 +93,12 @@ def test_our_fields() -> None:
 
 @pytest.mark.parametrize(
     ("source", "kept"),
-    [("hf://Qwen/Qwen3-32B", "hf://Qwen/Qwen3-32B"), ("/w.gguf", "/w.gguf"), ("sub/../w.gguf", "/srv/w.gguf")],
+    [
+        ("hf://Qwen/Qwen3-32B", "hf://Qwen/Qwen3-32B"),
+        ("/w.gguf", "/w.gguf"),
+        ("sub/../w.gguf", "/srv/w.gguf"),
+        ("~nobody-here/w", "/srv/~nobody-here/w"),
+    ],
 )
 def test_only_relative_paths_are_moved(source: str, kept: str) -> None:
     assert one(text(f"  source: {source}\n"), base_dir="/srv").model.spec.source == kept
