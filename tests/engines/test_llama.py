@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import msgspec
 import pytest
 
@@ -40,22 +39,6 @@ async def started(made: LlamaEngine) -> AsyncIterator[int]:
         yield (await made.figures()).pid
     finally:
         await made.stop()
-
-
-async def busy_slots(pid: int) -> int:
-    """Slots that work, asked of the server itself."""
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port(pid)}/slots") as answer:
-        return sum(slot["is_processing"] for slot in await answer.json())
-
-
-def port(pid: int) -> int:
-    """The port that a process listens on, after proc(5)."""
-    inodes = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-            return int(fields[1].split(":")[1], 16)
-    raise AssertionError(f"process {pid} does not listen")
 
 
 def text(ask: Ask) -> str:
@@ -101,14 +84,13 @@ async def too_long_a_prompt_is_the_clients_error(box: Rig) -> None:
 
 
 async def client_that_leaves_frees_the_slot(box: Rig, made: LlamaEngine) -> None:
-    pid = (await made.figures()).pid
     leaving = await box.ask(stream=True, **LONG)
     await leaving.until_deltas(2)
-    assert await busy_slots(pid) == 1
+    assert (await made.figures()).kv_pct
     await box.node.cancel(leaving)
 
     async def idle() -> bool:
-        return await busy_slots(pid) == 0
+        return (await made.figures()).kv_pct == 0
 
     await until_true(idle, within_s=5)
     await box.settled()

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from worker_embed.engines.http import HttpRelay, Refusal
-from worker_embed.engines.llama_server import LlamaSpec
+from worker_embed.engines.llama_server import Listening, LlamaSpec
 from worker_embed.engines.port import AttemptFailed, ClientFault, EngineFailed, Figures, Job, Unavailable
 from worker_embed.weights import WeightsMissing, find_weights
 from worker_embed.wire import ErrorKind
@@ -82,10 +82,11 @@ class LlamaEngine:
         finally:
             os.close(writing)
         self._ended = asyncio.create_task(self._watch(self._process))
-        address = await _line(reading)
-        if not address:
+        answer = await _line(reading)
+        if not answer:
             raise EngineFailed(ErrorKind.CONFIGURATION, f"the engine ended while loading: {await self.died()}")
-        self._relay = HttpRelay(f"{address}/v1", judge)
+        listening = msgspec.json.decode(answer, type=Listening)
+        self._relay = HttpRelay(f"{listening.address}/v1", judge, listening.key)
 
     async def check(self) -> None:
         """A server that is up takes requests."""
@@ -152,7 +153,7 @@ class LlamaEngine:
             raise AttemptFailed("the engine is not running", retry_at_once=True)
         return self._relay
 
-    async def _spawn(self, weights: Path, address_fd: int) -> asyncio.subprocess.Process:
+    async def _spawn(self, weights: Path, answer_fd: int) -> asyncio.subprocess.Process:
         spec = LlamaSpec(
             weights=str(weights),
             alias=self._options.model,
@@ -160,7 +161,7 @@ class LlamaEngine:
             parallel=self.slots,
             threads=self._options.threads or max(1, len(os.sched_getaffinity(0)) - 1),
             parent=os.getpid(),
-            address_fd=address_fd,
+            answer_fd=answer_fd,
         )
         return await asyncio.create_subprocess_exec(
             sys.executable,
@@ -170,7 +171,7 @@ class LlamaEngine:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            pass_fds=(address_fd,),
+            pass_fds=(answer_fd,),
         )
 
     async def _watch(self, process: asyncio.subprocess.Process) -> str:
@@ -213,7 +214,7 @@ def judge(refusal: Refusal) -> Exception:
     return AttemptFailed(f"the engine answered {refusal.status}: {refusal.message}")
 
 
-async def _line(descriptor: int) -> str:
+async def _line(descriptor: int) -> bytes:
     """The one line that arrives on a pipe; empty when its other end was closed without."""
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
@@ -221,7 +222,7 @@ async def _line(descriptor: int) -> str:
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
     )
     try:
-        return (await reader.readline()).decode().strip()
+        return await reader.readline()
     finally:
         transport.close()
 

@@ -1,12 +1,13 @@
 """llama.cpp's server in a process of its own: it may die without taking a delivery with it.
 
-Its parent passes a `LlamaSpec` as JSON in the one argument and reads the address from the file descriptor named there.
+Its parent passes a `LlamaSpec` as JSON in the one argument and reads the answer from the file descriptor named there.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import signal
 import sys
 from typing import Any, Final
@@ -27,8 +28,17 @@ class LlamaSpec(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     parent: int
     """Process id of the parent, with which the server dies."""
-    address_fd: int
-    """Open for writing: gets `http://127.0.0.1:<port>` and a newline once requests are answered."""
+    answer_fd: int
+    """Open for writing: gets the JSON of `Listening` and a newline once requests are answered."""
+
+
+class Listening(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a server answers, and whom."""
+
+    address: str
+    """`http://127.0.0.1:<port>`"""
+    key: str
+    """Bearer token; without one, every user of the machine and every page in a browser could use the model."""
 
 
 def main() -> None:
@@ -37,13 +47,15 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != spec.parent:
         sys.exit("the worker is gone")
-    server = _serve(spec)
-    os.write(spec.address_fd, f"{server.listening_address}\n".encode())
-    os.close(spec.address_fd)
+    key = secrets.token_hex(16)
+    server = _serve(spec, key)
+    answer = Listening(address=server.listening_address, key=key)
+    os.write(spec.answer_fd, msgspec.json.encode(answer) + b"\n")
+    os.close(spec.answer_fd)
     signal.pause()
 
 
-def _serve(spec: LlamaSpec) -> Any:
+def _serve(spec: LlamaSpec, key: str) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -51,6 +63,7 @@ def _serve(spec: LlamaSpec) -> Any:
     params.model_alias = {spec.alias}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
+    params.api_keys = [key]
     params.n_ctx = spec.context_length * spec.parallel
     params.n_parallel = spec.parallel
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = spec.threads
