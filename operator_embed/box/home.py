@@ -79,11 +79,12 @@ class Home:
 
     @property
     def sockets(self) -> Path:
-        """A short path: a socket's may not be longer than 107 bytes."""
-        name = f"uplion-{hashlib.blake2b(bytes(self.root), digest_size=4).hexdigest()}"
-        runtime = os.environ.get("XDG_RUNTIME_DIR")
-        base = Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
-        return base / (name if runtime and base == Path(runtime) else f"{name}-{os.getuid()}")
+        """In the home while a socket's path is short enough there: a user's runtime folder goes when they log out."""
+        here = self.root / "run" / "sockets"
+        if len(bytes(here / LONGEST_SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES:
+            return here
+        name = hashlib.blake2b(bytes(self.root), digest_size=4).hexdigest()
+        return Path(tempfile.gettempdir()) / f"uplion-{name}-{os.getuid()}"
 
     @property
     def engine_socket(self) -> Path:
@@ -119,7 +120,7 @@ class Home:
         if len(longest := bytes(self.sockets / LONGEST_SOCKET_NAME)) > MAX_SOCKET_PATH_BYTES:
             raise HomeError(
                 f"{self.sockets}: sockets in it would have paths of {len(longest)} bytes, {MAX_SOCKET_PATH_BYTES} are "
-                "possible; set XDG_RUNTIME_DIR or TMPDIR to a shorter folder"
+                "possible; set UPLION_HOME or TMPDIR to a shorter folder"
             )
         for folder in (self.sockets, self.bells):
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_a_socket_folder_that_others_can_enter_is_refused(home: Home) -> None:
 
 
 def test_a_link_planted_in_place_of_the_socket_folder_is_refused(home: Home, tmp_path: Path) -> None:
+    home.sockets.parent.mkdir(parents=True)
     os.symlink(tmp_path, home.sockets)
     with pytest.raises(HomeError, match="is not a folder of yours"):
         home.prepare()
@@ -68,12 +70,15 @@ def test_folders_of_another_user_are_refused(home: Home) -> None:
     os.chown(home.root, 0, 0)
 
 
-def test_socket_paths_that_cannot_be_bound_are_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = home.root.parent / ("d" * 90)
-    deep.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
-    with pytest.raises(HomeError, match="107 are possible; set XDG_RUNTIME_DIR or TMPDIR"):
-        home.prepare()
+def test_sockets_of_a_deep_home_lie_in_the_temporary_folder(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = Home(home.root.parent / ("d" * 90))
+    monkeypatch.setattr(tempfile, "tempdir", str(home.root.parent))
+    deep.prepare()
+    assert deep.sockets.parent == home.root.parent
+    assert mode(deep.sockets) == 0o700
+    monkeypatch.setattr(tempfile, "tempdir", str(deep.root))
+    with pytest.raises(HomeError, match="107 are possible; set UPLION_HOME or TMPDIR"):
+        deep.prepare()
 
 
 def test_a_file_in_place_of_the_home_is_one_line(home: Home) -> None:
