@@ -73,7 +73,7 @@ class SamplerFeed:
     async def samples(self) -> AsyncIterator[Sample]:
         """Yields once an interval until `close`; while GPUs cannot be read the notice says why and until when."""
         because, failures = "", 0
-        while not self._closed.is_set():
+        while True:
             pause_s, started_s = wait_s(failures), self._clock()
             child = await self._start(pause_s, because)
             complaints = asyncio.create_task(last_lines(child))
@@ -84,6 +84,8 @@ class SamplerFeed:
                     yield self._taken(sample)
             finally:
                 await self._end(child)
+            if self._closed.is_set():
+                return
             failures = failures + 1 if self._clock() - started_s < pause_s + HEALTHY_S else 1
             because = self._notice
             if child.returncode != EXIT_READ_AGAIN:

@@ -25,6 +25,8 @@ from worker_embed.gpu.watch import GpuState, GpuWatch, next_due
 EXIT_READ_AGAIN = 18
 """The driver changed: a new process can read it, this one cannot. NVML's own number for it."""
 FIRST_LOOK_S = 0.3
+SWEEP_S = 0.05
+"""Samples leave so much after the sweep over the GPUs began, so that they carry its figures."""
 STDIN, STDOUT = 0, 1
 PR_SET_PDEATHSIG = 1
 FRAME_HEAD = struct.Struct(">I")
@@ -47,7 +49,8 @@ class Sampler:
         """Sample until stdin ends or the driver changes; the exit status."""
         due_s, sampled_s = time.monotonic(), 0.0
         while True:
-            self._start_gpus_when_due()
+            if self._gpus is None and time.monotonic() >= self._start_gpus_s:
+                due_s = self._start_gpus() + SWEEP_S
             if not self._listen_until(due_s):
                 return 0
             now_s = time.monotonic()
@@ -58,11 +61,12 @@ class Sampler:
             sampled_s = now_s
             due_s = next_due(due_s, self._interval_s, now_s)
 
-    def _start_gpus_when_due(self) -> None:
-        if self._gpus is None and time.monotonic() >= self._start_gpus_s:
-            self._gpus = GpuWatch(self._interval_s, self._host.memory_mib)
-            self._gpus.start()
-            self._gpus.first_look.wait(FIRST_LOOK_S)
+    def _start_gpus(self) -> float:
+        """Monotonic time at which there was a first look at them."""
+        self._gpus = GpuWatch(self._interval_s, self._host.memory_mib)
+        self._gpus.start()
+        self._gpus.first_look.wait(FIRST_LOOK_S)
+        return time.monotonic()
 
     def _gpu_state(self, now_s: float) -> GpuState:
         if self._gpus:

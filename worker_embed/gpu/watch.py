@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import msgspec
 
 from worker_embed.gpu.nvml import DriverChanged, GpuLost, NoGpus, Nvml
-from worker_embed.gpu.reader import GpuReader
+from worker_embed.gpu.reader import STALE_SWEEPS, GpuReader
 from worker_embed.gpu.samples import GpuEvent, GpuSample
 from worker_embed.gpu.xid import FATAL, XidWatch
 
 TRY_AGAIN_S = 30.0
 """Between two looks for a driver that was not there."""
-HANGS_S = 3.0
 
 
 def next_due(due_s: float, interval_s: float, now_s: float) -> float:
@@ -62,7 +61,7 @@ class GpuWatch:
     def state(self, now_s: float) -> GpuState:
         """What is known at `now_s` (monotonic)."""
         notice, reader, asked_s = self._notice, self._reader, self._asked_s
-        if asked_s is not None and now_s - asked_s > HANGS_S:
+        if asked_s is not None and now_s - asked_s > STALE_SWEEPS * self._interval_s:
             notice = f"the NVIDIA driver has not answered for {now_s - asked_s:.0f}s"
         rows = tuple(self._with_cause(row) for row in reader.rows(now_s, self._interval_s)) if reader else ()
         fake = any(row.name.startswith("FAKE ") for row in rows)
