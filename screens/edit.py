@@ -79,6 +79,7 @@ class EditScreen(FleetScreen):
         self.stored = NOTHING
         self.newer = NOTHING
         self.stage = Stage.WRITING
+        self.reviewed = ""
 
     def body(self) -> ComposeResult:
         yield Editor.code_editor(language="yaml", tab_behavior="focus", id="text")
@@ -128,8 +129,9 @@ class EditScreen(FleetScreen):
 
     @work(exclusive=True, group="check")
     async def action_check(self) -> None:
+        self.reviewed = self.editor.text
         try:
-            checked = await self.fleet.models.check(self.editor.text)
+            checked = await self.fleet.models.check(self.reviewed)
         except FleetError as refusal:
             checked = Checked(errors=(str(refusal),))
         findings: list[Spans] = [*_marked("!", "error", checked.errors), *_marked("~", "warning", checked.warnings)]
@@ -168,7 +170,7 @@ class EditScreen(FleetScreen):
         """Store the text, if it is still a change of what was opened."""
         version = self.stored.resource_version or None
         try:
-            for applied in await self.fleet.models.apply(self.editor.text, resource_version=version):
+            for applied in await self.fleet.models.apply(self.reviewed, resource_version=version):
                 self.app.notify(f"{applied.action}: {applied.key}", markup=False)
                 for warning in applied.warnings:
                     self.app.notify(warning, severity="warning", markup=False)
@@ -206,7 +208,7 @@ class EditScreen(FleetScreen):
     @on(TextArea.Changed)
     def review_again(self) -> None:
         """What was shown is not what would be applied any more."""
-        if self.stage is Stage.REVIEWING:
+        if self.stage is Stage.REVIEWING and self.editor.text != self.reviewed:
             self.write_on()
 
     def write_on(self) -> None:

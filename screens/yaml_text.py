@@ -61,3 +61,8 @@ class YamlScreen(TextScreen):
             self.pager.show([((f"! {refusal}", "error"),)])
             return
         self.pager.show([*yaml_lines(manifest.yaml), (), STATUS_TITLE, *yaml_lines(manifest.status_yaml)])
+
+    def action_edit(self) -> None:
+        from screens.edit import EditScreen
+
+        self.app.push_screen(EditScreen(self.fleet, self.key))

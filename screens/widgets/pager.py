@@ -96,7 +96,7 @@ class Pager(ScrollView, can_focus=True):
         self._strips.clear()
         self.extend(lines)
         if not self.following:
-            self.scroll_to(y=at, animate=False)
+            self._show_from(at)
 
     def extend(self, lines: Iterable[Line]) -> None:
         """Add lines at the end; what is more than the limit leaves at the start, and the text in sight stands still."""
@@ -112,9 +112,9 @@ class Pager(ScrollView, can_focus=True):
         self._count_hits()
         self._resize_page()
         if self.following:
-            self.scroll_to(y=self.max_scroll_y, animate=False)
+            self._show_from(self.max_scroll_y)
         elif gone_rows:
-            self.scroll_to(y=max(0, self.scroll_offset.y - gone_rows), animate=False)
+            self._show_from(max(0, self.scroll_offset.y - gone_rows))
         self.refresh()
 
     def _break(self, number: int, text: str) -> None:
@@ -140,6 +140,10 @@ class Pager(ScrollView, can_focus=True):
         self._here = max(-1, self._here - hits)
         return rows
 
+    def _show_from(self, row: int) -> None:
+        """Scroll at once, also while the scrollbar that allows it is not laid out yet."""
+        self.scroll_to(y=row, animate=False, force=True)
+
     @property
     def _page_width(self) -> int:
         return max(8, self.scrollable_content_region.width)
@@ -156,8 +160,8 @@ class Pager(ScrollView, can_focus=True):
             self._break(number, plain(line))
         self._strips.clear()
         self._resize_page()
-        row = self.max_scroll_y if self.following else bisect_left(self._rows, top)
-        self.scroll_to(y=row, animate=False)
+        row = self.max_scroll_y if self.following else bisect_left(self._rows, top[:2])
+        self._show_from(row)
         self.refresh()
 
     def search(self, needle: str) -> None:
@@ -186,7 +190,7 @@ class Pager(ScrollView, can_focus=True):
         self.following = False
         top, page = self.scroll_offset.y, self.size.height
         if not top <= row < top + page:
-            self.scroll_to(y=max(0, row - page // 2), animate=False)
+            self._show_from(max(0, row - page // 2))
         if not self.wrap:
             before = cell_len(plain(self._lines[number - self._first])[:start])
             if not self._left <= before < self._left + self._page_width - len(self._needle):
@@ -236,7 +240,7 @@ class Pager(ScrollView, can_focus=True):
         if self.wrap:
             self._lay_out()
         elif self.following:
-            self.scroll_to(y=self.max_scroll_y, animate=False)
+            self._show_from(self.max_scroll_y)
         self.refresh()
 
     def watch_wrap(self) -> None:
@@ -245,7 +249,7 @@ class Pager(ScrollView, can_focus=True):
 
     def watch_following(self, following: bool) -> None:
         if following:
-            self.scroll_to(y=self.max_scroll_y, animate=False)
+            self._show_from(self.max_scroll_y)
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
         self.following = False
@@ -253,7 +257,7 @@ class Pager(ScrollView, can_focus=True):
     def _scroll_by(self, lines: int) -> None:
         if lines < 0:
             self.following = False
-        self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
+        self._show_from(self.scroll_offset.y + lines)
 
     @property
     def _page(self) -> int:
@@ -279,10 +283,10 @@ class Pager(ScrollView, can_focus=True):
 
     def action_move_first(self) -> None:
         self.following = False
-        self.scroll_to(y=0, animate=False)
+        self._show_from(0)
 
     def action_move_last(self) -> None:
-        self.scroll_to(y=self.max_scroll_y, animate=False)
+        self._show_from(self.max_scroll_y)
 
     def action_sideways(self, steps: int) -> None:
         if not self.wrap:

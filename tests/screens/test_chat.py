@@ -1,0 +1,141 @@
+"""Testing a model: the answer as it comes, its figures, and a way to stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.app import App
+
+from console.app import Console
+from operator_embed.fleet.requests import Piece
+from screens.chat import ChatScreen
+from screens.chat_text import Settings, Turn, figures, messages
+from screens.models import ModelsScreen
+from tests.fleet import StillFleet, model, painted, shows, until
+from tests.screens.scenes import HOSTILE, KEY, SAFE, box, still
+
+ANSWER = (
+    Piece(text="Paris is the capital of France. " * 4, request_id="8f31c2"),
+    Piece(finish="stop", ttft_s=0.21, tok_s=41.3, prompt_tokens=12, completion_tokens=34),
+)
+
+
+def screen(app: App[Any]) -> ChatScreen:
+    assert isinstance(app.screen, ChatScreen)
+    return app.screen
+
+
+def chatting(*pieces: Piece) -> StillFleet:
+    fleet = StillFleet(model("smollm2", model="smol"))
+    fleet.requests.pieces = pieces or ANSWER
+    return fleet
+
+
+@pytest.mark.anyio
+async def test_an_answer_is_streamed_with_its_figures() -> None:
+    fleet = chatting()
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", *"hi", "enter")
+        await shows(pilot, "> hi")
+        await shows(pilot, "Paris is the capital")
+        await shows(pilot, "first token 0.21 s   41.3 tok/s   12 + 34 tokens   stop")
+    assert fleet.requests.asked == [("chat", "smol", (("user", "hi"),), None)]
+
+
+@pytest.mark.anyio
+async def test_the_conversation_goes_along_with_the_next_question() -> None:
+    fleet = chatting(Piece(text="one"), Piece(finish="stop"))
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", *"hi", "enter")
+        await until(pilot, lambda: not screen(pilot.app).is_answering)
+        await pilot.press(*"a", "ctrl+j", *"b", "enter")
+        await until(pilot, lambda: len(fleet.requests.asked) == 2)
+    assert fleet.requests.asked[1][2] == (("user", "hi"), ("assistant", "one"), ("user", "a\nb"))
+
+
+@pytest.mark.anyio
+async def test_escape_stops_the_answer_and_then_leaves() -> None:
+    fleet = chatting(Piece(text="endless"))
+    fleet.requests.go_on.clear()
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", *"hi", "enter")
+        await shows(pilot, "endless")
+        await pilot.press("escape")
+        await shows(pilot, "stopped")
+        await until(pilot, lambda: fleet.requests.cancelled == 1)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen))
+
+
+@pytest.mark.anyio
+async def test_leaving_the_screen_cancels_the_request() -> None:
+    fleet = chatting(Piece(text="endless"))
+    fleet.requests.go_on.clear()
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", *"hi", "enter")
+        await shows(pilot, "endless")
+        pilot.app.pop_screen()
+        await until(pilot, lambda: fleet.requests.cancelled == 1)
+
+
+@pytest.mark.anyio
+async def test_a_refusal_is_in_plain_words_and_can_be_tried_again() -> None:
+    fleet = chatting(Piece(text="fine"), Piece(finish="stop"))
+    fleet.requests.refusals["chat"] = "smollm2: no replica answered within 300 s; w on the model says why"
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", *"hi", "enter")
+        await shows(pilot, "! smollm2: no replica answered within 300 s")
+        fleet.requests.refusals.clear()
+        await pilot.press("ctrl+r")
+        await shows(pilot, "fine")
+        assert not any("no replica" in line for line in painted(pilot.app))
+
+
+@pytest.mark.anyio
+async def test_system_prompt_and_temperature_are_sent() -> None:
+    fleet = chatting()
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", "ctrl+t", *"Be brief", "tab", *"0.5", "enter")
+        await shows(pilot, "temperature 0.5")
+        await shows(pilot, "system prompt set")
+        await pilot.press(*"hi", "enter")
+        await until(pilot, lambda: fleet.requests.asked)
+    assert fleet.requests.asked == [("chat", "smol", (("system", "Be brief"), ("user", "hi")), 0.5)]
+
+
+@pytest.mark.anyio
+async def test_a_temperature_out_of_range_is_not_taken() -> None:
+    async with Console(chatting()).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", "ctrl+t", "tab", *"9", "enter")
+        await pilot.pause()
+        await shows(pilot, "0 to 2; empty: the model's own")
+
+
+@pytest.mark.anyio
+async def test_hostile_answers_are_only_text() -> None:
+    async with Console(chatting(Piece(text=HOSTILE))).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", *"hi", "enter")
+        await shows(pilot, SAFE)
+
+
+def test_an_answer_that_never_came_is_not_sent_back() -> None:
+    turns = [Turn(prompt="a").end("gone"), Turn(prompt="b")]
+    assert messages(turns, Settings()) == [("user", "a"), ("user", "b")]
+
+
+def test_figures_say_only_what_is_known() -> None:
+    assert figures(Turn(prompt="a")) == ""
+    assert figures(Turn(prompt="a").plus(Piece(ttft_s=0.0, completion_tokens=3))) == "first token 0.00 s   3 tokens"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize(("state", "text"), [("ok", "12 + 34 tokens"), ("refused", "no replica")])
+def test_chat_looks_right(snap_compare: Callable[..., bool], state: str, text: str, size: tuple[int, int]) -> None:
+    fleet = box()
+    fleet.requests.pieces = ANSWER
+    if state == "refused":
+        fleet.requests.refusals["chat"] = "qwen3-32b: no replica answered within 300 s; w on the model says why"
+    run = still(lambda fleet: ChatScreen(fleet, KEY), text, *"capital?", "enter")
+    assert snap_compare(Console(fleet), terminal_size=size, run_before=run)
