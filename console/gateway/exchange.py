@@ -68,16 +68,14 @@ class Exchange:
 
     async def body(self) -> bytes:
         """The whole body, which the connection gives 30 s; raises `Refused` when it is too large, `ClientLeft`."""
-        data = await self._more()
-        if not self.unread:
-            return data
-        parts, size = [data], len(data)
+        parts = [await self._more()]
+        size = len(parts[0])
         while self.unread:
-            parts.append(data := await self._more())
-            size += len(data)
+            parts.append(await self._more())
+            size += len(parts[-1])
             if size > MAX_BODY_BYTES:
                 raise Refused(TOO_LARGE)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def discard(self) -> None:
         """Read on for a while: a connection closed on a client that still sends would eat the answer."""
@@ -96,10 +94,7 @@ class Exchange:
 
     async def reply(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """A whole response."""
-        await self._start(
-            status,
-            [*headers, (b"content-length", b"%d" % len(body))],
-        )
+        await self._start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.send({"type": "http.response.body", "body": body})
 
     async def json(self, body: bytes, status: int = 200) -> None:

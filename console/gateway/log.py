@@ -51,13 +51,9 @@ class LogFile:
             older = path.with_name(f"{path.name}.{n}")
             if older.exists():
                 older.rename(path.with_name(f"{path.name}.{n + 1}"))
-        shares_stderr = os.path.sameopenfile(self._fd, sys.stderr.fileno())
         path.rename(path.with_name(f"{path.name}.1"))
         os.close(self._fd)
         self._fd = _append(path)
-        if shares_stderr:
-            os.dup2(self._fd, sys.stdout.fileno())
-            os.dup2(self._fd, sys.stderr.fileno())
 
 
 class LogHandler(logging.Handler):
