@@ -178,7 +178,8 @@ class ViewServer:
         writer.write(_frame(History(self._rings.export())))
         self._clients.add(client)
         try:
-            await reader.read()
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
         finally:
             self._clients.discard(client)
             writer.close()
