@@ -1,13 +1,42 @@
 """The program: `uplion`, also `python -m console`."""
 
+from __future__ import annotations
+
+import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from console.commands.parser import parser
+
+INTERRUPTED, CUT_OFF = 130, 141
+"""Exit codes: what a shell makes of SIGINT and SIGPIPE."""
 
 
 def main() -> int:
     """Run one command of `uplion`; its result is the process's exit code."""
-    from console.commands.parser import run
-
     return run(sys.argv[1:])
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parse and run one command; errors are a line each on standard error."""
+    options = parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    module, _, function = options.command.rpartition(".")
+    try:
+        code = int(getattr(import_module(f"console.commands.{module}"), function)(options))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_OFF
+    except Exception as error:
+        from console.commands.errors import report
+
+        return report(error)
+    return code
 
 
 if __name__ == "__main__":
