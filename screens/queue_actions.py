@@ -52,11 +52,11 @@ class QueueActions(ModelActions):
         try:
             self.show_read(await self.fleet.queues.dead(topic))
         except FleetError as refusal:
-            self.letters.note = str(refusal)
-            self.show_read(())
+            self.show_read((), note=str(refusal))
 
-    def show_read(self, letters: Sequence[DeadLetterView]) -> None:
-        """Put letters on the screen."""
+    def show_read(self, letters: Sequence[DeadLetterView], *, note: str = "No request was given up.") -> None:
+        """Put letters on the screen, or say why there are none."""
+        self.letters.note = note
         keys = "space mark   R requeue   D delete" if letters else ""
         self.query_one("#letters-head", Heading).say("Dead letters", str(len(letters)) if letters else "none", keys)
         self.letters.show(letters, self.view.at_s)

@@ -80,15 +80,19 @@ class QueuesScreen(QueueActions):
         view = self.view
         self.table.note = "No queue yet: it comes with the first model."
         self.table.show(view.queues, view.at_s)
-        if self.wanted:
-            self.go_to(self.wanted)
+        self.go_to_wanted()
         self.draw_queue()
 
     def go_to(self, key: str) -> None:
         """Put the cursor on the queue of an AIModel, now or when it appears."""
-        queue = next((q for q in self.view.queues if q.model == key), None)
-        self.wanted = "" if queue else key
-        if queue and self.is_mounted:
+        self.wanted = key
+        if self.is_mounted:
+            self.go_to_wanted()
+
+    def go_to_wanted(self) -> None:
+        """Put the cursor where it was asked for, if that is there."""
+        if queue := next((q for q in self.view.queues if q.model == self.wanted), None):
+            self.wanted = ""
             self.table.select(queue.key)
 
     @on(Table.Moved, "#queues")

@@ -80,9 +80,8 @@ class RequestsScreen(QueueActions):
     def draw(self) -> None:
         self.show_letters(self.queue)
 
-    def show_read(self, letters: Sequence[DeadLetterView]) -> None:
-        self.letters.note = "No request was given up."
-        super().show_read(letters)
+    def show_read(self, letters: Sequence[DeadLetterView], *, note: str = "No request was given up.") -> None:
+        super().show_read(letters, note=note)
         if self.wanted and letters:
             self.letters.select(self.wanted)
             self.wanted = ""

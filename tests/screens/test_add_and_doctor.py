@@ -1,0 +1,62 @@
+"""Adding a model from a template, and what of the box works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from console.app import Console
+from screens.doctor import DoctorScreen
+from screens.edit import EditScreen
+from screens.templates import TEMPLATES
+from tests.fleet import StillFleet, model, shows, source, until
+from tests.screens.scenes import HOSTILE, SOURCES, box, still
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("key", "text"), [("s", "smollm2"), ("g", "model.gguf"), ("r", "apiKeyFrom")])
+async def test_a_template_opens_in_the_editor_and_nothing_is_stored(key: str, text: str) -> None:
+    fleet = StillFleet(model("phi-4"))
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "phi-4")
+        await pilot.press("a")
+        await shows(pilot, "Add a model")
+        await pilot.press(key)
+        await until(pilot, lambda: isinstance(pilot.app.screen, EditScreen))
+        await shows(pilot, text)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, EditScreen))
+    assert fleet.models.asked == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.title)
+def test_templates_are_whole_manifests(template: object) -> None:
+    loaded = yaml.safe_load(template.yaml)  # type: ignore[attr-defined]
+    assert loaded["apiVersion"] == "model.youxam.com/v1alpha1"
+    assert loaded["kind"] == "AIModel"
+    assert loaded["metadata"]["name"]
+    assert loaded["spec"]["type"] in {"local", "remote"}
+
+
+@pytest.mark.anyio
+async def test_doctor_says_what_is_broken_and_what_to_do() -> None:
+    fleet = StillFleet(model("phi-4"), sources=(*SOURCES, source("llama", text=HOSTILE)))
+    async with Console(fleet).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "phi-4")
+        await pilot.app.push_screen(DoctorScreen(fleet))
+        await shows(pilot, "Doctor   1 broken")
+        await shows(pilot, "ok  store")
+        await shows(pilot, "..  queue")
+        await shows(pilot, "!   API       port 8080 is taken by python3 (pid 4121)")
+        await shows(pilot, "for 41s")
+        fleet.show(sources=SOURCES[:1])
+        await shows(pilot, "all that is wanted works")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("name", ["add", "doctor"])
+def test_add_and_doctor_look_right(snap_compare: Callable[..., bool], name: str, size: tuple[int, int]) -> None:
+    run = still(None, "GGUF file", "a") if name == "add" else still(lambda fleet: DoctorScreen(fleet), "port 8080")
+    assert snap_compare(Console(box()), terminal_size=size, run_before=run)
