@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -35,6 +37,13 @@ class Settings:
         return f"http://{host}:{self.api_port}/v1"
 
 
+def take_flags(options: argparse.Namespace) -> None:
+    """Flags named as settings go into the environment, where children and a successor of this process find them."""
+    for field in fields(Settings):
+        if (text := getattr(options, field.name, None)) is not None:
+            os.environ[f"UPLION_{field.name.upper()}"] = text
+
+
 def load(file: Path, env: Mapping[str, str] = os.environ) -> Settings:
     """Read `config.toml`, then the environment over it; raises `SettingsError`."""
     settings = _from_file(file) if file.exists() else Settings()
@@ -45,18 +54,26 @@ def load(file: Path, env: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _from_file(file: Path) -> Settings:
-    text = file.read_text()
     try:
+        text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsError(f"{file}: is not TOML: {error}") from error
     settings, known = Settings(), {field.name for field in fields(Settings)}
     for name, value in values.items():
-        line = next((n for n, row in enumerate(text.splitlines(), 1) if row.strip().startswith(name)), 0)
+        line = _line(text, name)
         if name not in known:
             raise SettingsError(f"{file}, line {line}: unknown setting {name!r}; known are {', '.join(sorted(known))}")
         settings = _with(settings, name, value, f"{file}, line {line}: {name}")
     return settings
+
+
+def _line(text: str, name: str) -> int:
+    """Where a key or a table of that name stands, counted from 1."""
+    named = re.compile(rf"""\s*\[*\s*["']?{re.escape(name)}["']?\s*[=.\]]""")
+    return next((number for number, line in enumerate(text.splitlines(), 1) if named.match(line)), 1)
 
 
 def _with(settings: Settings, name: str, value: object, where: str) -> Settings:
@@ -66,6 +83,8 @@ def _with(settings: Settings, name: str, value: object, where: str) -> Settings:
         raise SettingsError(f"{where}: expected {words}, got {value!r}")
     if name == "api_port" and isinstance(value, int) and not 0 < value < 65536:
         raise SettingsError(f"{where}: expected a port from 1 to 65535, got {value}")
+    if name == "timeout_s" and isinstance(value, int) and value < 1:
+        raise SettingsError(f"{where}: expected at least 1 second, got {value}")
     return replace(settings, **{name: value})  # type: ignore[arg-type]
 
 

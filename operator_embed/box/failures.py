@@ -21,7 +21,7 @@ def failures(
         message = "nats does not answer and is being restarted; running requests go on, new ones get 503"
         found.append((1 << 30, _failure("queue", "Unreachable", message, facts.queue_down_s, severe=True)))
     if facts.api_down_s is not None:
-        message = "the API node does not answer and is being restarted; clients are refused meanwhile"
+        message = _last_words(facts, "gateway") or "does not answer and is being restarted; clients are refused"
         found.append((1 << 29, _failure("API", "Unreachable", message, facts.api_down_s, severe=True)))
     for model in models:
         found += [(model.queued or 0, failure) for failure in _of_model(model, facts)]
@@ -41,6 +41,12 @@ def failures(
             found.append((0, _failure(f"GPU {gpu.index}", "Throttled", text, gpu.throttled_since_s, severe=False)))
     found.sort(key=lambda pair: (not pair[1].severe, -pair[0], -pair[1].since_s))
     return [failure for _, failure in found]
+
+
+def _last_words(facts: Facts, process: str) -> str:
+    """What a child process said before it ended: why it could not start, if that is the trouble."""
+    state = facts.processes.get(process)
+    return next((line for line in reversed(state.stderr_tail) if line.strip()), "") if state else ""
 
 
 def _of_model(model: ModelView, facts: Facts) -> list[FailureView]:

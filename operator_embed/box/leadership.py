@@ -84,7 +84,8 @@ class Leadership:
         try:
             await self._term
         except asyncio.CancelledError:
-            if not self._resting:
+            ourselves = asyncio.current_task()
+            if not self._resting or (ourselves is not None and ourselves.cancelling()):
                 raise
         finally:
             announcing.cancel()
