@@ -87,9 +87,9 @@ class Controller:
                 self.keys.add(key)
 
     def process_changed(self, state: ProcessState) -> None:
-        """A worker's state changed: its model is due."""
+        """Tell it; where it is a worker, its model is due."""
+        self.chronicle.process(state)
         if state.role == ROLE:
-            self.chronicle.process(state)
             if state.phase is Phase.GONE:
                 self.facts.telemetry.forget(state.id)
             self.keys.add(state.labels["model"])

@@ -114,6 +114,8 @@ class Engine:
         hello = Hello(PROTOCOL, self._controller.epoch, os.getpid(), settings.serve)
         self._server = ViewServer(home.engine_socket, hello, self._telemetry.rings)
         self._beats = Beats(home.beat_socket, self._telemetry.hear)
+        self._orphaned: set[str] = set()
+        """Deliveries that dead workers had in hand, until the broker has them back."""
         self._dead_s = 0.0
         self._second: tuple[float, dict[str, float | None]] | None = None
         """The newest second of history, until it is published: with the view, so that followers wake once."""
@@ -211,15 +213,20 @@ class Engine:
 
     async def _process_died(self, state: ProcessState) -> None:
         """Give back what a dead worker had in hand, so that another one takes it at once."""
-        if state.role != ROLE:
+        if state.role == ROLE:
+            inflight = self.home.procs / f"{state.id}.inflight"
+            self._orphaned.update(read_tokens(inflight))
+            inflight.unlink(missing_ok=True)
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        if not self._orphaned or self._queue is None or not self._queue.connected:
             return
-        inflight = self.home.procs / f"{state.id}.inflight"
-        tokens = read_tokens(inflight)
-        if tokens and self._queue is not None:
-            with contextlib.suppress(TimeoutError, QueueError):
-                async with asyncio.timeout(POLL_LIMIT_S):
-                    await asyncio.gather(*(self._queue.give_back(token) for token in tokens))
-        inflight.unlink(missing_ok=True)
+        tokens = frozenset(self._orphaned)
+        with contextlib.suppress(TimeoutError, QueueError):
+            async with asyncio.timeout(POLL_LIMIT_S):
+                await asyncio.gather(*(self._queue.give_back(token) for token in tokens))
+            self._orphaned -= tokens
 
     async def _keep_queue(self) -> None:
         """Connect as soon as the broker is there, then follow its coming and going; write usage records meanwhile."""
@@ -232,6 +239,7 @@ class Engine:
                 await asyncio.sleep(0.05)
         self._controller.queue = self._queue
         self._controller.wake_all()
+        await self._give_back()
         async with asyncio.TaskGroup() as group:
             group.create_task(UsageWriter(self._queue, self.home.root / "accounts.db").run())
             async for up in self._queue.lost():
@@ -244,6 +252,7 @@ class Engine:
                 )
                 self._controller.wake_all()
                 self._dirty.set()
+                await self._give_back()
 
     async def _sample(self) -> None:
         async for sample in self._feed.samples():
