@@ -1,0 +1,69 @@
+"""From `apply` to answers: the official client, streamed and not, many at once, and those that leave early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import openai
+import pytest
+from openai.types.chat import ChatCompletionMessageParam
+
+from tests.real.box import Box, manifest, replicas_of
+from tests.real.clients import Asked, Clients
+
+pytestmark = [pytest.mark.anyio, pytest.mark.realmodel]
+
+WEIGHTS = Path("assets/models/smollm2-135m-instruct-q4_1.gguf").absolute()
+PROMPT: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]
+SMOLLM2 = "default/smollm2"
+
+
+@pytest.fixture(scope="module")
+async def smollm2(box: Box) -> str:
+    await box.apply(
+        manifest("smollm2", engine="llama", source=str(WEIGHTS), replicas=1, contextLength=1024, parallel=4)
+    )
+    await box.running(SMOLLM2)
+    return SMOLLM2
+
+
+@pytest.fixture
+async def client(box: Box) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{box.url}/v1", api_key="none", max_retries=0, timeout=90) as made:
+        yield made
+
+
+async def test_official_client_gets_the_same_text_streamed_and_not(client: openai.AsyncOpenAI, smollm2: str) -> None:
+    whole = await client.chat.completions.create(model="smollm2", messages=PROMPT, temperature=0, max_tokens=24)
+    stream = await client.chat.completions.create(
+        model="smollm2", messages=PROMPT, temperature=0, max_tokens=24, stream=True
+    )
+    chunks = [chunk async for chunk in stream]
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert len(text.split()) > 3
+    assert text == whole.choices[0].message.content
+    assert whole.usage is not None
+    assert whole.usage.completion_tokens > 1
+    assert len(chunks) > 5
+    assert [model.id async for model in client.models.list()] == ["smollm2"]
+
+
+async def test_twenty_at_once_are_all_answered(box: Box, clients: Clients, smollm2: str) -> None:
+    asks = clients.many("smollm2", 20, temperature=0, max_tokens=4)
+    await asyncio.gather(*(task for _, task in asks))
+    assert {(asked.status, asked.done, bool(asked.text)) for asked, _ in asks} == {(200, True, True)}
+    await box.until(lambda view: replicas_of(view, smollm2)[0].busy == 0)
+
+
+async def test_client_that_leaves_frees_its_slot(box: Box, clients: Clients, smollm2: str) -> None:
+    asked = Asked(stream=True)
+    leaving = asyncio.create_task(clients.put(asked, "smollm2", "Count to one thousand.", max_tokens=900))
+    await asked.first.wait()
+    assert asked.text
+    await box.until(lambda view: replicas_of(view, smollm2)[0].busy == 1)
+    leaving.cancel()
+    view = await box.until(lambda view: replicas_of(view, smollm2)[0].busy == 0)
+    model = await box.until(lambda view: (row := box.model(smollm2)) and row.in_flight == 0 and row.queued == 0)
+    assert model.at_s - view.at_s < 30

@@ -1,0 +1,108 @@
+"""`kill -9` of each process under load: one complete answer or one error for everybody, and all of it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.real.box import Box, dead, replicas_of, words
+from tests.real.clients import Asked, Clients, outcomes
+
+pytestmark = pytest.mark.anyio
+
+ECHO = "default/echo"
+REPLICAS, SLOTS, REQUESTS = 2, 8, 40
+SOURCE, TEXT = words(20, per_s=40)
+LOST = "error 200 worker_lost"
+"""Of a stream that its client saw the begin of."""
+
+Asks = Sequence[tuple[Asked, asyncio.Task[None]]]
+
+
+@pytest.fixture(scope="module")
+async def echo(box: Box) -> str:
+    return await box.static("echo", source=SOURCE, replicas=REPLICAS, parallel=SLOTS)
+
+
+@pytest.fixture
+async def steady(box: Box, echo: str) -> dict[str, int]:
+    """Pids of the children of a box that is well."""
+    await box.running(echo, REPLICAS)
+    return box.pids()
+
+
+async def under_load(box: Box, clients: Clients, strike: Callable[[], object]) -> Counter[str]:
+    """What `REQUESTS` requests came to, `strike` having fallen when some of them were half answered."""
+    asks = clients.many("echo", REQUESTS)
+    streams = [asked for asked, _ in asks if asked.stream]
+    await box.happens(lambda: sum(asked.pieces > 3 for asked in streams) >= 4)
+    strike()
+    return await outcomes(asks, TEXT)
+
+
+async def back(box: Box, clients: Clients) -> set[str]:
+    """Wait until all is well, and see that it answers; ids of what runs, replicas as `worker`."""
+    await box.well(ECHO, REPLICAS)
+    assert await outcomes(clients.many("echo", 2), TEXT) == {"answer": 2}
+    replicas = {row.key for row in replicas_of(box.fleet.view(), ECHO)}
+    return {"worker" if mark in replicas else mark for mark in box.processes().values()}
+
+
+ALL = {"worker", "gateway", "nats-server", "console serve"}
+
+
+async def test_worker(box: Box, clients: Clients, steady: dict[str, int]) -> None:
+    victim = replicas_of(box.fleet.view(), ECHO)[0].key
+    came = await under_load(box, clients, lambda: box.kill(victim))
+    assert came["answer"] + came[LOST] == REQUESTS, came
+    assert 0 < came[LOST] <= SLOTS, "whose stream had begun gets an error, everybody else another worker's answer"
+    assert await back(box, clients) >= ALL
+    view = await box.until(lambda view: any(e.reason == "Crashed" and e.source == victim for e in view.events))
+    assert any(e.source == victim and "SIGKILL" in e.message for e in view.events)
+    assert dead(steady) == [victim] or dead(steady) == []
+
+
+async def test_broker(box: Box, clients: Clients, steady: dict[str, int]) -> None:
+    came = await under_load(box, clients, lambda: box.kill("nats-server"))
+    assert came == {"answer": REQUESTS}
+    assert await back(box, clients) >= ALL
+    assert dead(steady) == ["nats-server"]
+    view = await box.until(lambda view: view.events[0].reason != "QueueLost")
+    assert {"QueueLost", "QueueBack"} <= {event.reason for event in view.events}
+
+
+async def test_gateway(box: Box, clients: Clients, steady: dict[str, int]) -> None:
+    came = await under_load(box, clients, lambda: box.kill("gateway"))
+    assert came["answer"] + came["broken"] == REQUESTS, came
+    assert came["broken"] > 0
+    assert await back(box, clients) >= ALL
+    assert dead(steady) == ["gateway"]
+    await box.until(lambda view: any(e.source == "gateway" and e.reason == "Crashed" for e in view.events))
+
+
+async def test_leader(box: Box, clients: Clients, steady: dict[str, int]) -> None:
+    leader = box.leader()
+    came = await under_load(box, clients, lambda: box.kill("serve"))
+    assert came == {"answer": REQUESTS}
+    assert await back(box, clients) >= ALL
+    assert dead(steady) == []
+    assert box.pids() == steady, "the next leader adopts what runs"
+    assert box.leader() not in (None, leader)
+
+
+async def test_everything_at_once(box: Box, clients: Clients, steady: dict[str, int]) -> None:
+    victims = ["serve", *steady]
+    random.shuffle(victims)
+
+    def strike() -> None:
+        for victim in victims:
+            box.kill(victim)
+
+    came = await under_load(box, clients, strike)
+    assert came["answer"] + came["broken"] + came[LOST] == REQUESTS, (victims, came)
+    assert await back(box, clients) >= ALL, victims
+    assert len(dead(steady)) == len(steady)
