@@ -102,7 +102,8 @@ class CommandLine(ModalScreen[str]):
     def run(self, event: Input.Submitted) -> None:
         """What is typed if it is a command, else the chosen completion."""
         text = event.value.strip()
-        known = text in self.commands or " " in text
+        word, _, argument = text.partition(" ")
+        known = text in self.commands or argument in self.arguments.get(word, ())
         self.dismiss(text if known or not self.found else self.found[self.chosen])
 
     def action_leave(self) -> None:

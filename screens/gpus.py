@@ -25,6 +25,7 @@ from screens.tones import event_mark, event_tone
 from screens.widgets.blocks import Blocks
 from screens.widgets.columns import Column
 from screens.widgets.head import Fields
+from screens.widgets.hints import Hints
 from screens.widgets.lines import Lines
 from screens.widgets.panel import Heading
 from screens.widgets.table import Table
@@ -111,6 +112,10 @@ class GpusScreen(FleetScreen):
         Hint("everywhere.help"),
     )
 
+    NO_GPU_HINTS: ClassVar[Sequence[Hint]] = (
+        Hint("everywhere.command_line"), Hint("everywhere.help"), Hint("everywhere.leave")
+    )  # fmt: skip
+
     look: reactive[Look] = reactive(Look())
     blocks = getters.query_one("#blocks", Blocks)
     processes = getters.query_one("#processes", Table)
@@ -153,6 +158,7 @@ class GpusScreen(FleetScreen):
         view = self.view
         self.set_class(not view.gpus, "-no-gpu")
         self.set_class(self.look.zoomed, "-zoomed")
+        self.query_one(Hints).offer(self.HINTS if view.gpus else self.NO_GPU_HINTS)
         by_key = {gpu.key: gpu for gpu in view.gpus}
         shown = [self.blocks.cursor] if self.look.zoomed and self.blocks.cursor in by_key else list(by_key)
         self.blocks.show(shown, partial(self._block, by_key))

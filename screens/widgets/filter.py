@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, TypeVar
 
@@ -46,7 +47,8 @@ def _term(term: str, fields: Mapping[str, Field[R]], words: Callable[[R], str]) 
 def _comparison(name: str, sign: str, operand: str, fields: Mapping[str, Field[R]]) -> Predicate[R]:
     left = fields.get(name.lower().strip("%"))
     if left is None:
-        raise FilterError(f"no column {name}; there are {', '.join(sorted(fields))}")
+        near = get_close_matches(name.lower(), fields) or sorted(fields)
+        raise FilterError(f"no column {name}; there is {', '.join(near)}")
     if not operand:
         raise FilterError(f"{name}{sign} what? a number, a word or another column")
     right = fields.get(operand.lower())

@@ -21,7 +21,7 @@ class FilterLine(Horizontal):
     FilterLine {
         height: 1;
         padding: 0 1;
-        & > Label { width: auto; color: $text-muted; }
+        & > Label { width: auto; max-width: 70%; color: $text-muted; }
         & > Input { width: 1fr; height: 1; border: none; padding: 0; background: transparent; }
     }
     """

@@ -27,6 +27,7 @@ from screens.widgets.panel import heading
 
 __all__ = ["Column", "Table"]
 
+SIDEWAYS_CELLS = 8
 NOTE_LINE = 2
 """Where a table without rows says why."""
 
@@ -263,13 +264,18 @@ class Table(ScrollView, Generic[R], can_focus=True):
         self._styles.clear()
         self._strips.clear()
 
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.watch(self, "show_vertical_scrollbar", self._place, init=False)
+
     def on_resize(self, event: Resize) -> None:
         """Place the columns in the new width and draw all again."""
         self._place()
 
     def _place(self) -> None:
-        bar = self.scrollbar_size_vertical if self.show_vertical_scrollbar else 0
-        self._columns = lay_out(self._all, self.size.width, bar=bar, wide=self.has_class("-all-columns"))
+        width = self.scrollable_content_region.width
+        bar = self.size.width - width
+        self._columns = lay_out(self._all, width, bar=bar, wide=self.has_class("-all-columns"))
         self._strips.clear()
         self._arrange()
         self.refresh()
@@ -359,6 +365,12 @@ class Table(ScrollView, Generic[R], can_focus=True):
 
     def action_page_up(self) -> None:
         self._move_to(self._index - self._page)
+
+    def action_scroll_left(self) -> None:
+        self.scroll_to(x=self.scroll_offset.x - SIDEWAYS_CELLS, animate=False)
+
+    def action_scroll_right(self) -> None:
+        self.scroll_to(x=self.scroll_offset.x + SIDEWAYS_CELLS, animate=False)
 
     def action_open(self) -> None:
         if self.cursor:

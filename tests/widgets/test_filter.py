@@ -61,7 +61,10 @@ def test_what_is_unknown_matches_no_comparison() -> None:
     assert "gone" not in found("backlog<1000") + found("backlog>=0")
 
 
-@pytest.mark.parametrize(("text", "said"), [("vram>3", "no column vram; there are backlog"), ("backlog>", "what?")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("reddy>3", "no column reddy; there is ready"), ("vram>3", "there is backlog, desired"), ("backlog>", "what?")],
+)
 def test_a_text_that_is_no_filter_says_why(text: str, said: str) -> None:
     with pytest.raises(FilterError, match=said):
         found(text)
