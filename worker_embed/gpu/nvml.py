@@ -55,9 +55,8 @@ class Nvml:
             pynvml.nvmlInitWithFlags(0)
         except pynvml.NVMLError as error:
             if error.value == LIBRARY_MISMATCH:
-                raise DriverChanged(
-                    f"driver {kernel_driver()} does not match {LIBRARY}: reload it or reboot"
-                ) from error
+                loaded = f"driver {kernel_driver()}".strip()
+                raise DriverChanged(f"the loaded {loaded} does not match {LIBRARY}: reload it or reboot") from error
             raise NoGpus(NO_START.get(error.value, f"the NVIDIA driver does not start: {error}")) from error
         self.driver: str = self.ask("nvmlSystemGetDriverVersion") or ""
         """Version of the driver when it was initialized."""
@@ -86,10 +85,6 @@ class Nvml:
     def knows(self, function: str, of: int) -> bool:
         """False once `function` turned out to be unsupported there."""
         return (function, of) not in self._never
-
-    def constant(self, name: str) -> Any:
-        """One of pynvml's numbers."""
-        return getattr(self._api, name)
 
     def _what_changed(self, code: int) -> str:
         if code != LIBRARY_MISMATCH:

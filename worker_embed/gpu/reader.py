@@ -20,6 +20,7 @@ STALE_SWEEPS = 3
 ALL_LOST_SWEEPS = 30
 
 SENSOR_GPU, CLOCK_SM = 0, 1
+MEMORY_V2 = 0x02000028
 SW_POWER_CAP, HW_SLOWDOWN, SW_THERMAL, HW_THERMAL, POWER_BRAKE = 0x4, 0x8, 0x20, 0x40, 0x80
 COMPUTING = ("nvmlDeviceGetComputeRunningProcesses_v3",)
 OTHERS = ("nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetMPSComputeRunningProcesses_v3")
@@ -170,15 +171,16 @@ class GpuReader:
     def _ask(self, gpu: Gpu, function: str, *args: Any, known_as: str = "") -> Any:
         return self._nvml.ask(function, gpu.handle, *args, of=gpu.row.index, known_as=known_as)
 
-    def _memory(self, gpu: Gpu) -> tuple[float, float, float]:
+    def _memory(self, gpu: Gpu) -> tuple[float | None, float | None, float | None]:
         """Used, free, total. Version 2 tells what the driver keeps apart from what is used."""
-        version_2 = self._nvml.constant("nvmlMemory_v2")
-        memory = self._ask(gpu, "nvmlDeviceGetMemoryInfo", version_2, known_as="nvmlDeviceGetMemoryInfo_v2")
-        memory = memory or self._ask(gpu, "nvmlDeviceGetMemoryInfo")
+        function, function_v2 = "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryInfo_v2"
+        memory = self._ask(gpu, function, MEMORY_V2, known_as=function_v2) or self._ask(gpu, function)
         if memory and memory.total:
             return memory.used / MIB, memory.free / MIB, memory.total / MIB
-        used_mib, total_mib = self._ram_mib()
-        return used_mib, total_mib - used_mib, total_mib
+        if memory or not self._nvml.knows(function, gpu.row.index):
+            used_mib, total_mib = self._ram_mib()
+            return used_mib, total_mib - used_mib, total_mib
+        return None, None, gpu.row.total_mib
 
     def _link(self, gpu: Gpu) -> str:
         """Generation that card and board agree on, as an idle GPU lowers the current one to save power."""

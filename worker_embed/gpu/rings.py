@@ -12,7 +12,8 @@ SPAN_S = 3600
 HOLD_S = 3
 """A value stands for the seconds around it as long as its source is not stale, which it is after three periods."""
 NAN = math.nan
-NO_VALUES = array("f", [NAN]) * SPAN_S
+NO_VALUE = array("f", [NAN])
+NO_VALUES = NO_VALUE * SPAN_S
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):
@@ -51,11 +52,18 @@ class Series:
         if value is not None:
             self.heard = second
 
-    def at(self, second: int) -> float:
-        """The value of one second; the newest holds until its source is stale."""
-        if self.last - SPAN_S < second <= self.last:
-            return self.values[second % SPAN_S]
-        return self.values[self.last % SPAN_S] if self.last < second < self.last + HOLD_S else NAN
+    def hour(self) -> array[float]:
+        """All values in the order of time, the newest for `last`."""
+        oldest = (self.last + 1) % SPAN_S
+        return self.values[oldest:] + self.values[:oldest]
+
+    def between(self, first: int, end: int) -> array[float]:
+        """Values of the seconds from `first` until before `end`; the newest holds until its source is stale."""
+        oldest = self.last - SPAN_S + 1
+        hour = self.hour()
+        known = (hour + hour[-1:] * (HOLD_S - 1))[max(0, first - oldest) : max(0, end - oldest)]
+        before = NO_VALUE * (min(oldest, end) - first)
+        return before + known + NO_VALUE * (end - first - len(before) - len(known))
 
 
 class Rings:
@@ -88,17 +96,17 @@ class Rings:
             return (None,) * points
         part_s = span_s / points
         newest = math.floor(now / part_s)
-        return tuple(
-            mean([series.at(second) for second in range(math.floor(part * part_s), math.ceil((part + 1) * part_s))])
-            for part in range(newest - points + 1, newest + 1)
-        )
+        parts = range(newest - points + 1, newest + 1)
+        bounds = [(math.floor(part * part_s), math.ceil((part + 1) * part_s)) for part in parts]
+        first = bounds[0][0]
+        seconds = series.between(first, bounds[-1][1])
+        return tuple(mean(seconds[start - first : end - first]) for start, end in bounds)
 
     def export(self) -> bytes:
         """All series, for `load` in another process of this machine; 14 KiB for a full hour of one."""
         saved = {}
         for name, series in self._series.items():
-            oldest = (series.last + 1) % SPAN_S
-            values = series.values[oldest:] + series.values[:oldest]
+            values = series.hour()
             start = next((i for i, value in enumerate(values) if value == value), SPAN_S)
             saved[name] = Saved(series.last, series.heard, values[start:].tobytes())
         return msgspec.msgpack.encode(saved)
@@ -111,14 +119,18 @@ class Rings:
             values.frombytes(saved.values)
             if len(values) > SPAN_S:
                 raise ValueError(f"history of {name}: {len(values)} values, more than an hour")
-            series = loaded[name] = Series(saved.last)
-            series.last, series.heard = saved.last, saved.heard
-            for i, value in enumerate(values):
-                series.values[(saved.last - len(values) + 1 + i) % SPAN_S] = value
+            series = loaded[name] = Series(saved.last + 1)
+            series.heard = saved.heard
+            hour = NO_VALUE * (SPAN_S - len(values)) + values
+            newest_at_end = SPAN_S - (saved.last + 1) % SPAN_S
+            series.values = hour[newest_at_end:] + hour[:newest_at_end]
         self._series = loaded
 
 
-def mean(values: list[float]) -> float | None:
+def mean(values: array[float]) -> float | None:
     """Mean of the numbers among `values`; `None` when there is none."""
+    total = sum(values)
+    if total == total:
+        return total / len(values)
     numbers = [value for value in values if value == value]
     return sum(numbers) / len(numbers) if numbers else None

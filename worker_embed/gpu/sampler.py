@@ -27,7 +27,7 @@ EXIT_READ_AGAIN = 18
 FIRST_LOOK_S = 0.3
 SWEEP_S = 0.05
 """Samples leave so much after the sweep over the GPUs began, so that they carry its figures."""
-STDIN, STDOUT = 0, 1
+STDIN, STDOUT, STDERR = 0, 1, 2
 PR_SET_PDEATHSIG = 1
 FRAME_HEAD = struct.Struct(">I")
 
@@ -35,7 +35,9 @@ FRAME_HEAD = struct.Struct(">I")
 class Sampler:
     """Host figures from this thread, GPU figures from another one."""
 
-    def __init__(self, interval_s: float, wait_s: float, because: str) -> None:
+    def __init__(self, frames: int, interval_s: float, wait_s: float, because: str) -> None:
+        """Frames go to the file descriptor `frames`."""
+        self._frames = frames
         self._interval_s = interval_s
         self._because = because
         self._start_gpus_s = time.monotonic() + wait_s
@@ -88,7 +90,7 @@ class Sampler:
         body = self._encoder.encode(sample)
         frame = memoryview(FRAME_HEAD.pack(len(body)) + body)
         while frame:
-            frame = frame[os.write(STDOUT, frame) :]
+            frame = frame[os.write(self._frames, frame) :]
 
     def _listen_until(self, due_s: float) -> bool:
         """Take orders until it is time for the next sample; False when there will be none any more."""
@@ -115,7 +117,9 @@ def main(arguments: list[str]) -> int:
     threading.excepthook = end_all
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     interval_s, wait_s, because = (*arguments, *("1.0", "0.0", "")[len(arguments) :])
-    return Sampler(float(interval_s), float(wait_s), because).run()
+    frames = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)  # what a driver's library prints must not get between frames
+    return Sampler(frames, float(interval_s), float(wait_s), because).run()
 
 
 if __name__ == "__main__":
