@@ -68,7 +68,7 @@ def main() -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    limits = replace(config.limits, connections=allow_connections(config.limits))
+    limits = replace(config.limits, connections=allow_connections(config.limits.connections))
     try:
         uvloop.run(serve(replace(config, limits=limits)))
     except (PortTaken, StoreError, HomeError) as error:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -33,7 +34,7 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class App:
-    """Everything that clients can ask; state lives in the queue, the directory and the node it is given."""
+    """Everything that clients can ask, served by an `HttpServer`; what it knows is in the parts that it is given."""
 
     def __init__(
         self,
@@ -134,12 +135,17 @@ def _model(served: Served) -> dict[str, str | int]:
     return {"id": served.name, "object": "model", "created": int(served.created_s), "owned_by": "uplion"}
 
 
+@lru_cache(maxsize=1)
+def _stamp(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
+
+
 def _line(exchange: Exchange) -> str:
     """What a log keeps of a request; a path is the client's text, so it is escaped."""
     took_ms = (time.monotonic() - exchange.began_s) * 1e3
     client = exchange.scope["client"]
     return (
-        f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {client[0] if client else '-'} {exchange.method} "
+        f"{_stamp(int(time.time()))} {client[0] if client else '-'} {exchange.method} "
         f"{ascii(exchange.path[:200])[1:-1]} {exchange.status} {took_ms:.1f}ms "
         f"{exchange.model or '-'} {exchange.request_id} {exchange.code or '-'}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -106,7 +105,7 @@ class Gateway:
             self._changes.say(ErrorKind.QUEUE_CONNECTION, f"no connection to the queue for {LOST_QUEUE_S:.0f} s")
 
         timer = None
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             async for back in self._queue.lost():
                 if timer is not None:
                     timer.cancel()
@@ -114,8 +113,9 @@ class Gateway:
                 if back and told:
                     told = False
                     self._changes.say("Ready", self.url)
-        if timer is not None:
-            timer.cancel()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 async def _soon(happened: Callable[[], bool], limit_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -32,14 +33,16 @@ class LogFile:
         self.add: Callable[[str], None] = self._lines.append
 
     def flush(self) -> None:
+        """Write what was collected; lines are lost when the disk is full, which is no reason to stop answering."""
         if not self._lines:
             return
         data = "".join(f"{line}\n" for line in self._lines).encode(errors="backslashreplace")
         self._lines.clear()
-        while data:
-            data = data[os.write(self._fd, data) :]
-        if self._path is not None and os.fstat(self._fd).st_size > ROTATE_BYTES:
-            self._rotate(self._path)
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self._fd, data) :]
+            if self._path is not None and os.fstat(self._fd).st_size > ROTATE_BYTES:
+                self._rotate(self._path)
 
     def close(self) -> None:
         self.flush()
@@ -70,14 +73,19 @@ class LogHandler(logging.Handler):
 
 
 class Changes:
-    """Says `Change`s, in the file that the engine reads or, without one, on stderr."""
+    """Says `Change`s, in the file that the engine reads or, without one, on stderr; a full disk loses them."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def say(self, reason: str, message: str = "") -> None:
         line = msgspec.json.encode(Change(time.time(), reason, message)) + b"\n"
-        fd = sys.stderr.fileno() if self._path is None else _append(self._path)
-        os.write(fd, line)
-        if self._path is not None:
-            os.close(fd)
+        with contextlib.suppress(OSError):
+            if self._path is None:
+                os.write(sys.stderr.fileno(), line)
+                return
+            fd = _append(self._path)
+            try:
+                os.write(fd, line)
+            finally:
+                os.close(fd)

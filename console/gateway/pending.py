@@ -35,6 +35,7 @@ class Pending:
         "hang_up",
         "heard_s",
         "left",
+        "over",
         "request_id",
         "served",
         "size",
@@ -65,6 +66,8 @@ class Pending:
         """The whole JSON answer; empty for a stream, whose bytes come out of `take`."""
         self.failure: Failure | None = None
         self.left = False
+        self.over = False
+        """It has an answer, a failure, or nobody waits."""
         self.tokens: Tokens | None = None
         self.first_s = 0.0
         """When the first event of a stream came; 0 before."""
@@ -82,10 +85,6 @@ class Pending:
         self._full_s = 0.0
         self._chunks: deque[bytes] = deque()
         self._wake: asyncio.Future[None] | None = None
-
-    @property
-    def over(self) -> bool:
-        return self.answer is not None or self.failure is not None or self.left
 
     def push(self, data: bytes, now_s: float) -> None:
         """Add whole events of a stream."""
@@ -122,13 +121,13 @@ class Pending:
         return any(since and now_s - since >= stall_s for since in (self._full_s, self.blocked_s))
 
     def finish(self, answer: bytes, tokens: Tokens | None) -> None:
-        self.answer, self.tokens = answer, tokens
+        self.answer, self.tokens, self.over = answer, tokens, True
         self.wake()
 
     def fail(self, failure: Failure) -> None:
         """End with an error; what came before it is still sent."""
         if not self.over:
-            self.failure = failure
+            self.failure, self.over = failure, True
             self.wake()
 
     def leave(self) -> None:
@@ -142,7 +141,7 @@ class Pending:
         self.hang_up()
 
     def _drop(self) -> None:
-        self.left = True
+        self.left = self.over = True
         self._chunks.clear()
         self.size = 0
 

@@ -7,7 +7,6 @@ waits for them for ever; its h11 fallback also smuggles, so httptools is importe
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from uvicorn.server import ServerState
 
 from console.gateway.config import Limits
 from console.gateway.errors import BODY_TIMEOUT, HEADERS_TOO_LARGE, MALFORMED, Failure, too_many_connections
+from console.gateway.exchange import new_id
 
 CONNECTION = "connection"
 """Key in the state of an ASGI scope of the `GuardedHttp` that it came by."""
@@ -145,7 +145,7 @@ class GuardedHttp(HttpToolsProtocol):
         self.transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             % (failure.status, HTTPStatus(failure.status).phrase.encode(), len(body))
-            + b"x-request-id: %s\r\n" % str(uuid.uuid4()).encode()
+            + b"x-request-id: %s\r\n" % new_id().encode()
             + b"".join(b"%s: %s\r\n" % header for header in failure.extra_headers() if header[0] != b"connection")
             + b"connection: close\r\n\r\n"
             + body

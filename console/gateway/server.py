@@ -17,6 +17,9 @@ from console.gateway.config import Limits
 from console.gateway.exchange import Message, Receive, Send
 from console.gateway.protocol import GuardedHttp
 
+SPARE_FILES = 256
+"""For workers, the queue, the store and logs."""
+
 AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
@@ -72,10 +75,12 @@ class HttpServer:
             await asyncio.wait(tasks, timeout=5)
 
 
-def allow_connections(limits: Limits) -> int:
-    """Raise the limit of open files as far as it goes; returns how many clients then fit."""
+def allow_connections(wanted: int) -> int:
+    """Raise the limit of open files for so many clients; returns how many of them fit under the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.connections + 512
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-    return min(limits.connections, max(64, min(wanted, hard) - 512) if soft < wanted else limits.connections)
+    files = wanted + SPARE_FILES
+    if resource.RLIM_INFINITY in (soft, hard) or soft >= files:
+        return wanted
+    files = min(files, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return max(files - SPARE_FILES, 1)

@@ -259,3 +259,43 @@ def test_the_process_loads_nothing_that_it_does_not_need() -> None:
     heavy = {"openai", "aiohttp", "httpx", "sqlalchemy", "textual", "kubernetes", "starlette", "fastapi", "pydantic"}
     code = f"import sys, console.gateway.__main__; print(*({heavy} & sys.modules.keys()))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
+
+
+@contextlib.asynccontextmanager
+async def real_worker(node: Running) -> AsyncIterator[None]:
+    """`python -m worker_embed` with the static engine."""
+    env = {
+        "PATH": os.environ["PATH"],
+        "NODE_TYPE": "local",
+        "MODEL_NAME": "static",
+        "RES_TOPIC_NAME": "res-topic",
+        "PULSAR_URL": node.nats.url,
+        "UPLION_QUEUE_TOKEN_FILE": str(node.nats.token_file),
+        "UPLION_ENGINE": "static",
+        "UPLION_EVENTS": str(node.folder / "worker.events"),
+        "UPLION_CHILD": "worker",
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "worker_embed", env=env)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            async with asyncio.timeout(15):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def test_the_real_worker_answers_the_same_streamed_and_whole(folder: Path) -> None:
+    async with gateway(folder) as node, node.client() as client, real_worker(node):
+        whole = await client.chat.completions.create(**HI)
+        pieces = [piece async for piece in await client.chat.completions.create(**HI, stream=True)]
+        text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+        assert text
+        assert whole.choices[0].message.content == text
+        assert whole.usage
+        replies = await asyncio.gather(*(client.chat.completions.create(**HI) for _ in range(20)))
+        assert {reply.choices[0].message.content for reply in replies} == {text}
+        await _backlog(node.queue, 0)
