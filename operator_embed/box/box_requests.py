@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 from operator_embed.fleet.fleet import FleetError
@@ -24,7 +24,7 @@ class BoxRequests:
         *,
         temperature: float | None = None,
         max_tokens: int | None = None,
-    ) -> AsyncIterator[Piece]:
+    ) -> AsyncGenerator[Piece, None]:
         """Stream an answer to (role, content) messages; closing the iterator cancels. Raises `FleetError`."""
         import httpx
 
@@ -50,7 +50,7 @@ class BoxRequests:
                     yield piece
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
-            raise FleetError(f"{self.base_url}: {what}; :doctor says what is missing") from error
+            raise FleetError(f"{self.base_url}: {what}; doctor says what is missing") from error
 
 
 async def _pieces(lines: AsyncIterator[str], request_id: str, started_s: float) -> AsyncIterator[Piece]:
