@@ -11,9 +11,11 @@ from console import settings
 from console.commands.errors import CommandError
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.box.home import Home
+from operator_embed.fleet.fleet import FleetView
 from operator_embed.fleet.models import ModelView
 
-STORED = "stored; nothing runs this box: start uplion or uplion serve"
+NOBODY_LEADS = "nothing runs this box: start uplion or uplion serve"
+STORED = f"stored; {NOBODY_LEADS}"
 
 
 def on_box(act: Callable[[BoxFleet], Awaitable[int]]) -> int:
@@ -70,6 +72,12 @@ def text_of(file: str) -> str:
 def folder_of(file: str) -> str:
     """Where relative paths of a file begin."""
     return "." if file == "-" else str(Path(file).parent)
+
+
+def warn_unled(view: FleetView) -> None:
+    """Say so where figures are old, or not there, because nobody reads them."""
+    if view.context.leader_pid is None:
+        note(f"warning: {NOBODY_LEADS}")
 
 
 def note(text: str) -> None:

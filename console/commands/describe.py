@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from console.commands.box import chosen, on_box
+from console.commands.box import chosen, on_box, warn_unled
 from console.commands.events import OF_MODEL
 from console.commands.table import laid_out, table, widths
 from operator_embed.box.fleet import BoxFleet
@@ -26,6 +26,7 @@ def describe(options: argparse.Namespace) -> int:
 
     async def act(fleet: BoxFleet) -> int:
         view = await fleet.known()
+        warn_unled(view)
         objects = {f"{o['metadata']['namespace']}/{o['metadata']['name']}": o for o in await fleet.models.objects()}
         blocks = [
             "\n".join(_block(model, objects.get(model.key, {}), view))

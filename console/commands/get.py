@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from console.commands.box import chosen, key_of, name_of, no_such, note, on_box
+from console.commands.box import chosen, key_of, name_of, no_such, note, on_box, warn_unled
 from console.commands.errors import CommandError
 from console.commands.table import Lines, printed
 from operator_embed.box.fleet import BoxFleet
@@ -26,6 +26,7 @@ def models(options: argparse.Namespace) -> int:
         if options.output in ("json", "yaml", "name"):
             return await _objects(fleet, options)
         view = await fleet.known()
+        warn_unled(view)
         rows = chosen(view.models, options.names, options.namespace)
         if not rows and not options.watch:
             where = f" in namespace {options.namespace}" if options.namespace else ""
