@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 RECONCILERS = 4
 VIEW_EVERY_S = 0.25
-DEAD_EVERY_S = 5.0
+DEAD_EVERY_S = 2.0
 POLL_LIMIT_S = 2.0
 RINGS = "rings"
 
