@@ -191,8 +191,11 @@ class Box:
         await self.running(key, replicas)
         await self.until(lambda view: (model := find(view, key)) and model.backlog == 0 and not model.degraded)
 
-    def model(self, key: str) -> ModelView | None:
-        return find(self.fleet.view(), key)
+    def model(self, key: str) -> ModelView:
+        """A model as it is now."""
+        row = find(self.fleet.view(), key)
+        assert row is not None, f"{key} is not there; {summary(self.fleet.view())}"
+        return row
 
     def events(self, model: str = "") -> list[str]:
         """Reasons of what happened, oldest first."""
