@@ -29,6 +29,10 @@ class Chronicle:
     _told: dict[str, tuple[Phase, Change | None]] = field(default_factory=dict)
     """By process: what its last event was about."""
 
+    def know(self, state: ProcessState) -> None:
+        """Take a process as told: the leader before us did."""
+        self._told[state.id] = (state.phase, state.change)
+
     def process(self, state: ProcessState) -> None:
         """Tell what is new about a child process."""
         before, change_before = self._told.get(state.id, (None, None))

@@ -129,6 +129,8 @@ class Engine:
             self._beats.start()
             await self._server.start()
             await self._supervisor.adopt()
+            for state in self._supervisor.states().values():
+                self._controller.chronicle.know(state)
             self._run_children()
             for model in self._store.list():
                 self._workloads.resume(model)
