@@ -82,7 +82,7 @@ class EditScreen(FleetScreen):
         self.reviewed = ""
 
     def body(self) -> ComposeResult:
-        yield Editor.code_editor(language="yaml", tab_behavior="focus", id="text")
+        yield Editor.code_editor(language="yaml", theme="css", tab_behavior="focus", id="text")
         yield Heading(id="about")
         yield Pager(id="found", wrap=True)
 

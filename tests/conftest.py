@@ -1,12 +1,6 @@
 """What every test may use."""
 
-import os
-import time
-
 import pytest
-
-os.environ["TZ"] = "UTC"
-time.tzset()  # pictures of screens hold times of day
 
 
 @pytest.fixture

@@ -113,4 +113,4 @@ class Head(Widget):
     def _style(self, tone: str) -> Style:
         if not tone:
             return self.rich_style
-        return self.rich_style + self.get_component_rich_style(f"head--{tone}", partial=True)
+        return self.get_component_rich_style(f"head--{tone}")

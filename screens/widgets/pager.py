@@ -228,7 +228,9 @@ class Pager(ScrollView, can_focus=True):
 
     def _style(self, name: str) -> Style:
         if name not in self._styles:
-            self._styles[name] = self.get_component_rich_style(f"pager--{name}") if name else self.rich_style
+            only = name == "hit"  # its colour is that of the text
+            style = self.get_component_rich_style(f"pager--{name}", partial=only) if name else self.rich_style
+            self._styles[name] = style
         return self._styles[name]
 
     def notify_style_update(self) -> None:

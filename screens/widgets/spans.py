@@ -8,10 +8,11 @@ from textual.content import Content
 
 from screens.format import Spans, Tone
 
+# `$text-muted` is a contrast colour with an opacity, which content takes for plain white.
 STYLES: Mapping[Tone, str] = {
     "error": "bold $text-error",
     "warning": "$text-warning",
-    "muted": "$text-muted",
+    "muted": "$foreground 70%",
     "accent": "bold $text-accent",
     "history": "$primary",
     "title": "bold",
