@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 
 import pytest
 
+from tests.real.accounts import usage
 from tests.real.box import Box, argv, find, manifest, replicas_of
 from tests.real.clients import Asked, Clients, outcomes
 from tests.worker.upstream import Upstream, chunk, failing, html_502, reset, running_upstream, streaming, without_usage
@@ -145,11 +144,3 @@ async def test_key_is_seen_nowhere(box: Box, clients: Clients, up: str, upstream
         assert KEY not in " ".join(argv(pid))
         assert KEY not in str(proc.environ(pid))
     assert KEY not in box.logs()
-
-
-def usage(box: Box) -> dict[str, tuple[str, int, int]]:
-    """Outcome, prompt and completion tokens of each request that was recorded."""
-    with closing(sqlite3.connect(f"file:{box.home.root / 'accounts.db'}?mode=ro", uri=True)) as accounts:
-        rows = accounts.execute("SELECT request_id, status, prompt_tokens, completion_tokens FROM usage").fetchall()
-    assert len(rows) == len({row[0] for row in rows})
-    return {id: (status, prompt, completion) for id, status, prompt, completion in rows}
