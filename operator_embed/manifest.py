@@ -233,8 +233,9 @@ class _Reader:
         return {}
 
     def _label(self, metadata: Mapping[str, Any], name: str, default: str = "") -> str:
-        value = metadata.get(name) or default
-        if metadata and not value:
+        given = metadata.get(name)
+        value = default if given in (None, "") else given
+        if metadata and value == "":
             self._wrong(("metadata", name), "is required")
         elif metadata and not (isinstance(value, str) and DNS_LABEL.fullmatch(value)):
             self._wrong(
