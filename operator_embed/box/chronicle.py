@@ -41,13 +41,13 @@ class Chronicle:
         if state.phase is Phase.GONE:
             del self._told[state.id]
         elif state.phase is Phase.CRASHED and before is not Phase.CRASHED:
-            last = next((line for line in reversed(state.stderr_tail) if line.strip()), "")
-            message = f"{state.exit}: {last}" if last else state.exit
             if state.exit == "exit 0":
                 self._record("Restarted", "drained and started again", state.id, model)
             else:
-                reason = "CrashLoopBackOff" if state.restarts else "Crashed"
-                self._record(reason, message, state.id, model, warning=True)
+                self._record("Crashed", last_words(state), state.id, model, warning=True)
+        elif state.phase is Phase.BACKOFF and before is Phase.CRASHED and state.restarts:
+            message = f"restarted {state.restarts} times: {last_words(state)}"
+            self._record("CrashLoopBackOff", message, state.id, model, warning=True)
         change = state.change
         if change is None or change == change_before:
             return
@@ -103,6 +103,12 @@ class Chronicle:
         self.store.record(
             Event(reason=reason, message=message, source=source, model=model, warning=warning, severe=severe)
         )
+
+
+def last_words(state: ProcessState) -> str:
+    """How a process ended, with the last that it said."""
+    last = next((line for line in reversed(state.stderr_tail) if line.strip()), "")
+    return f"{state.exit}: {last}" if last else state.exit
 
 
 def _view(event: Event) -> EventView:

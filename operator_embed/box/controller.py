@@ -18,7 +18,7 @@ from operator_embed.box.telemetry import SILENT_S
 from operator_embed.box.workloads import ROLE, Workloads
 from operator_embed.reconcile import assess, name_conflict
 from operator_embed.workqueue import WorkQueue
-from worker_embed.process.spec import Phase, ProcessState
+from worker_embed.process.spec import ProcessState
 from worker_embed.queue.port import Queue, QueueError, TopicSpec
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Controller:
         """Tell it; where it is a worker, its model is due."""
         self.chronicle.process(state)
         if state.role == ROLE:
-            if state.phase is Phase.GONE:
+            if state.pid is None:
                 self.facts.telemetry.forget(state.id)
             self.keys.add(state.labels["model"])
         self.changed()

@@ -12,6 +12,7 @@ KEPT_S: Constant = 7 * 86_400.0
 KEPT_ROWS: Constant = 10_000
 FOLD_S: Constant = 600.0
 MAX_MESSAGE_CHARACTERS: Constant = 4_000
+DECIDERS: Constant = frozenset({"you", "autoscaler"})
 
 TABLES: Constant = """
 CREATE TABLE events(
@@ -96,7 +97,8 @@ def newest(
 
 
 def _fold(event: Event) -> bytes:
-    """Equal for events that differ only in numbers and ids."""
-    shape = re.sub(r"\w*\d\w*", "#", event.message[:MAX_MESSAGE_CHARACTERS])
+    """Equal for events that differ only in numbers and ids; in a decision the numbers are what matters."""
+    message = event.message[:MAX_MESSAGE_CHARACTERS]
+    shape = message if event.source in DECIDERS else re.sub(r"\w*\d\w*", "#", message)
     text = "\0".join((event.model, event.reason, event.source, shape))
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()

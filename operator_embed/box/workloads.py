@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from operator_embed.aimodel import RESTARTED_AT, AIModel
+from operator_embed.box.chronicle import last_words
 from operator_embed.box.facts import Hold
 from operator_embed.box.home import Home
 from operator_embed.box.needs import Missing, need_of
@@ -220,7 +221,7 @@ def replica_of(state: ProcessState, template: str) -> Replica:
     since_s = state.started_s
     if state.phase in (process.Phase.CRASHED, process.Phase.BACKOFF):
         reason = said if said in WORKER_ERRORS else ""
-        message = message if reason else _last_words(state)
+        message = message if reason else last_words(state)
     elif said in WORKER_ERRORS:
         phase, reason = Phase.READY, said
     elif said in PHASES and state.phase is not process.Phase.STOPPING:
@@ -237,11 +238,6 @@ def replica_of(state: ProcessState, template: str) -> Replica:
         restarts=state.restarts,
         current=not template or state.labels.get("template") == template,
     )
-
-
-def _last_words(state: ProcessState) -> str:
-    last = next((line for line in reversed(state.stderr_tail) if line.strip()), "")
-    return f"{state.exit}: {last}" if last else state.exit
 
 
 def _hold(labels: Mapping[str, str]) -> Hold:
