@@ -186,10 +186,13 @@ def test_an_editor_that_fails_is_named(command: str, why: str) -> None:
         edited("x", "phi-4", {"VISUAL": command})
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-@pytest.mark.parametrize(("state", "checked", "text"), [("ok", CHANGE, "enter applies"), ("errors", ERRORS, "got -1")])
+@pytest.mark.parametrize(
+    ("checked", "text", "size"),
+    [(CHANGE, "enter applies", (80, 24)), (CHANGE, "enter applies", (120, 40)), (ERRORS, "got -1", (80, 24))],
+    ids=["ok-80x24", "ok-120x40", "errors-80x24"],
+)
 def test_edit_looks_right(
-    snap_compare: Callable[..., bool], state: str, checked: Checked, text: str, size: tuple[int, int]
+    snap_compare: Callable[..., bool], checked: Checked, text: str, size: tuple[int, int]
 ) -> None:
     fleet = box()
     fleet.models.checked = checked

@@ -177,19 +177,21 @@ def test_names_of_logs_are_short_and_equally_long() -> None:
     assert short_names(["m-abcde", "gateway"], "m") == {"m-abcde": "abcde  ", "gateway": "gateway"}
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-@pytest.mark.parametrize(("state", "keys"), [("ok", ()), ("search", ("slash", *"slot", "enter", "w", "m"))])
+@pytest.mark.parametrize(
+    ("keys", "text", "size"),
+    [((), "slot 49", (80, 24)), ((), "slot 49", (120, 40)), (("slash", *"slot", "enter", "w", "m"), "of 50", (80, 24))],
+    ids=["ok-80x24", "ok-120x40", "search-80x24"],
+)
 def test_logs_look_right(
-    snap_compare: Callable[..., bool], state: str, keys: tuple[str, ...], size: tuple[int, int]
+    snap_compare: Callable[..., bool], keys: tuple[str, ...], text: str, size: tuple[int, int]
 ) -> None:
     levels, sources = ("info", "warning", "error", ""), ("qwen3-32b-x7k2q", "qwen3-32b-m4tq6")
     lines = [
         line(f"slot {n}: {'prompt processing ' * (n % 8)}", sources[n % 2], levels[n % 4], NOW_S + n) for n in range(50)
     ]
-    shown = "slot 49" if state == "ok" else "of 50"
 
     async def run(pilot: Pilot[Any]) -> None:
         await still(lambda fleet: LogsScreen(fleet, KEY), "slot 49")(pilot)
-        await still(None, shown, *keys)(pilot)
+        await still(None, text, *keys)(pilot)
 
     assert snap_compare(Console(logged(*lines)), terminal_size=size, run_before=run)

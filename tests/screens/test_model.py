@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from textual.geometry import Size
+from textual.pilot import Pilot
+from textual.screen import Screen
 
 from console.app import Console
-from operator_embed.fleet.models import ConditionView, State
+from operator_embed.fleet.models import ConditionView
 from screens.chat import ChatScreen
 from screens.edit import EditScreen
 from screens.logs import LogsScreen
@@ -23,11 +26,10 @@ from tests.screens.scenes import KEY, QWEN, REPLICAS, box, still
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("key", ["enter", "d", "w"])
-async def test_everything_about_a_model_is_on_one_screen(key: str) -> None:
+async def test_everything_about_a_model_is_on_one_screen() -> None:
     async with Console(box()).run_test(size=(120, 40)) as pilot:
         await shows(pilot, "qwen3-32b")
-        await pilot.press(key)
+        await pilot.press("enter")
         await shows(pilot, "~ Degraded   1/2 ready   vllm   qwen3-32b   min 1 max 2   generation 4   3d")
         await shows(pilot, "API   http://127.0.0.1:8080/v1   model qwen3-32b   C copies a curl line")
         await shows(pilot, "Why   396 requests are queued")
@@ -53,20 +55,33 @@ async def test_a_narrow_terminal_keeps_why_and_what_to_do() -> None:
         assert not any("Conditions" in line for line in painted(pilot.app))
 
 
+async def reaches(pilot: Pilot[Any], screen: type[Screen[Any]]) -> None:
+    """Let the app run until a screen of that kind is on top."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, screen))
+
+
+LEADS: dict[str, type[Screen[Any]]] = {
+    "y": YamlScreen,
+    "e": EditScreen,
+    "l": LogsScreen,
+    "p": LogsScreen,
+    "t": ChatScreen,
+}
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("key", "screen"),
-    [("y", YamlScreen), ("e", EditScreen), ("l", LogsScreen), ("p", LogsScreen), ("t", ChatScreen)],
-)
-async def test_keys_lead_on_and_escape_back(key: str, screen: type[object]) -> None:
+async def test_keys_lead_on_and_escape_back() -> None:
     async with Console(box()).run_test(size=(120, 40)) as pilot:
         await shows(pilot, "qwen3-32b")
-        await pilot.press("enter", key)
-        await until(pilot, lambda: isinstance(pilot.app.screen, screen))
-        await pilot.press("escape")
-        await until(pilot, lambda: isinstance(pilot.app.screen, ModelScreen))
-        await pilot.press("escape")
-        await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen))
+        for describe, (key, screen) in zip("dwdwd", LEADS.items(), strict=True):
+            await pilot.press(describe)
+            await reaches(pilot, ModelScreen)
+            await pilot.press(key)
+            await reaches(pilot, screen)
+            await pilot.press("escape")
+            await reaches(pilot, ModelScreen)
+            await pilot.press("escape")
+            await reaches(pilot, ModelsScreen)
 
 
 @pytest.mark.anyio
@@ -162,12 +177,8 @@ def test_graphs_say_when_there_is_nothing_yet() -> None:
 
 STATES = {
     "degraded": QWEN,
-    "failed": replace(
-        QWEN, state=State.FAILED, ready=0, degraded="CrashLoopBackOff", backlog=18, queued=18, in_flight=0,
-        why="exit 1, next try in 48s: fp8 needs sm_89, this GPU is sm_80. Next: press e and choose another file.",
-    ),
     "ok": replace(QWEN, ready=2, degraded="", backlog=3, queued=0, trend=0, oldest_s=None, why="", conditions=()),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
