@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
@@ -86,12 +86,28 @@ class Console(FleetApp):
         leaving: Leaving | None = None,
         keymap: Mapping[str, str] | None = None,
         ascii_only: bool = False,
+        on_painted: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`on_painted` is awaited beside the screens, once the first of them stands."""
         super().__init__(fleet, keymap or {})
+        self._on_painted = on_painted
         for mode, (_, _, place) in VIEWS.items():
             self.add_mode(mode, partial(self.make_view, place))
         self.leaving = leaving or NothingRuns()
         self.edge = (Ascii(),) if ascii_only else ()
+
+    def on_mount(self) -> None:
+        if self._on_painted is not None:
+            self.call_after_refresh(self.run_worker, self._on_painted())
+
+    @property
+    def crash(self) -> Exception | None:
+        """What ended the console, when that was nobody's wish."""
+        return self._exception
+
+    def _fatal_error(self) -> None:
+        """Textual's own prints a page of code with the values of all names in it; `crash` is told by who runs us."""
+        self._close_messages_no_wait()
 
     def make_view(self, place: str) -> FleetScreen:
         """Import and make a screen, the first time that it is looked at."""

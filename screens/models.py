@@ -10,6 +10,7 @@ from textual import getters, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from operator_embed.fleet.fleet import FleetView
 from operator_embed.fleet.models import ModelView
 from screens.actions import ACTIONS, Hint, Scope, bindings
 from screens.base import ALWAYS
@@ -22,7 +23,18 @@ from screens.widgets.hints import Hints
 from screens.widgets.lines import Lines
 from screens.widgets.table import Table
 
+LOADING = "loading"
+NO_LEADER = "NO LEADER"
 ROW_VERBS = frozenset(action.verb for action in ACTIONS if action.scope == "model") - {"add"}
+
+
+def failures_head(view: FleetView) -> tuple[str, str, str]:
+    """Heading of the failures; without a leader also what that means."""
+    now = len(view.failures)
+    said = f"{now} now" if now else "none now"
+    if view.context.headline == NO_LEADER:
+        said += "   no leader: requests are answered, nothing is restarted or scaled: uplion serve"
+    return "Failures", said, "worst first" if now else ""
 
 
 class ModelsScreen(ModelActions):
@@ -61,15 +73,15 @@ class ModelsScreen(ModelActions):
         self.table.show(view.models, view.at_s)
         self.query_one("#box", Lines).show(partial(box_lines, view, self.fleet.history))
         self.query_one("#first", Lines).show(partial(first_run, view))
-        now = len(view.failures)
-        self.failures.head = ("Failures", f"{now} now" if now else "none now", "worst first" if now else "")
+        self.failures.head = failures_head(view)
         self.failures.show(view.failures, view.at_s)
         self._offer(view.models)
 
     def _offer(self, models: Sequence[ModelView]) -> None:
-        """Without models there is one key that matters."""
-        if self.has_class("-first") != (not models):
-            self.set_class(not models, "-first")
+        """Without models there is one key that matters; while they are loaded, nobody knows that there are none."""
+        first = not models and self.view.context.headline != LOADING
+        if self.has_class("-first") != first:
+            self.set_class(first, "-first")
             (self.table if models else self.failures).focus()
             self.refresh_bindings()
         hints = self.READ_ONLY_HINTS if self.fleet.read_only else self.HINTS

@@ -103,8 +103,8 @@ class Hints(Widget):
     def render_line(self, y: int) -> Strip:
         wide = self.size.width >= WIDE_CELLS
         base = self.rich_style
-        key_style = base + self.get_component_rich_style("hints--key", partial=True)
-        dead_style = base + self.get_component_rich_style("hints--dead", partial=True)
+        key_style = self.get_component_rich_style("hints--key")
+        dead_style = self.get_component_rich_style("hints--dead")
         segments: list[Segment] = []
         for hint in fit_hints(self.shown, self.size.width):
             click = Style.from_meta({"@click": f"app.simulate_key({hint.key!r})"})

@@ -204,7 +204,8 @@ class Table(ScrollView, Generic[R], can_focus=True):
         if (row := self._row_at(y)) is None:
             return ("note", self._why_empty()) if y == NOTE_LINE and not self._rows else ()
         ticking = (c.text(row, self._at_s) + c.tail(row, self._at_s) for c, _ in self._columns if c.ticks)
-        return (row.key, row.version, row.key == self.cursor, row.key in self.arrangement.marked, *ticking)
+        here = row.key == self.cursor
+        return (row.key, row.version, here, here and self.has_focus, row.key in self.arrangement.marked, *ticking)
 
     def _why_empty(self) -> str:
         if not self._given:
@@ -221,13 +222,14 @@ class Table(ScrollView, Generic[R], can_focus=True):
             note = f"   {self._why_empty()}" if y == NOTE_LINE and not self._rows else ""
             return Strip([Segment(note, self._style(""))])
         here = row.key == self.cursor
+        chosen = here and self.has_focus
         style = self._style("table--cursor" if here else "")
-        mark_style = style if here else style + self._style("table--accent")
+        mark_style = style if chosen else style + ink(self._style("table--accent"))
         segments = [Segment("*" if row.key in self.arrangement.marked else " ", mark_style)]
         for column, width in self._columns:
-            tone: Tone = "" if here else column.tone(row)
+            tone: Tone = "" if chosen else column.tone(row)
             fitted = fitted_cell(column, row, self._at_s, width)
-            cell_style = style + self._style(f"table--{tone}") if tone else style
+            cell_style = style + ink(self._style(f"table--{tone}")) if tone else style
             segments.append(Segment(" " * column.gap + fitted, cell_style))
         return Strip(segments).extend_cell_length(self.size.width, style)
 
@@ -265,7 +267,6 @@ class Table(ScrollView, Generic[R], can_focus=True):
         self._strips.clear()
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.watch(self, "show_vertical_scrollbar", self._place, init=False)
 
     def on_resize(self, event: Resize) -> None:
@@ -292,12 +293,6 @@ class Table(ScrollView, Generic[R], can_focus=True):
 
     def watch_note(self) -> None:
         self._draw_changes()
-
-    def on_focus(self) -> None:
-        self._strips.clear()
-
-    def on_blur(self) -> None:
-        self._strips.clear()
 
     def on_key(self, event: Key) -> None:
         """While the titles show their letters, the next key chooses a column and does nothing else."""
@@ -423,6 +418,11 @@ class Table(ScrollView, Generic[R], can_focus=True):
         if self.row:
             self.app.copy_to_clipboard(text := self._copies(self.row))
             self.notify(f"copied: {text}", markup=False, timeout=2)
+
+
+def ink(style: Style) -> Style:
+    """What a style draws with, without the surface that it draws on."""
+    return Style(color=style.color, bold=style.bold)
 
 
 def fitted_cell(column: Column[R], row: R, at_s: float, width: int) -> str:
