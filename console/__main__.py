@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CUT_OFF
     except Exception as error:
-        from console.commands.errors import report
+        from console.commands.report import report
 
         return report(error)
     return code

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -54,6 +53,8 @@ def load(file: Path, env: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _from_file(file: Path) -> Settings:
+    import tomllib  # many have no such file
+
     try:
         text = file.read_text(encoding="utf-8")
         values = tomllib.loads(text)

@@ -10,7 +10,7 @@ from unicodedata import category
 
 from console import settings
 from console.commands.box import key_of, no_such, note, text_of
-from console.commands.errors import CommandError, UsageError, report
+from console.commands.errors import CommandError, UsageError, tell
 from operator_embed.aimodel import AIModel
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.box.home import Home
@@ -71,7 +71,7 @@ def _converse(fleet: BoxFleet, model: AIModel, messages: Messages, options: argp
         except KeyboardInterrupt:
             note("stopped")
         except FleetError as error:
-            report(error)
+            tell(str(error))
 
 
 async def _answer(fleet: BoxFleet, model: AIModel, messages: Messages, options: argparse.Namespace) -> str:

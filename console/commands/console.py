@@ -4,35 +4,82 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
+import platform
 import signal
+import sys
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from console import settings
-from console.app import Console
-from console.wiring import EngineThread, log_to
-from operator_embed.box.fleet import BoxFleet
+from console.commands.errors import CommandError
+from console.settings import Settings
 from operator_embed.box.home import Home
+from operator_embed.fleet.fleet import ContextView
+
+if TYPE_CHECKING:
+    from console.wiring import EngineThread
+    from operator_embed.box.fleet import BoxFleet
 
 
-def console(_: argparse.Namespace) -> int:
-    """Open the console, and lead the box where nobody else does."""
+def console(options: argparse.Namespace) -> int:
+    """Open the console, and lead the box where nobody else does; or print the main screen once."""
+    settings.take_flags(options)
     home = Home.default()
-    log_to(home)
-    asyncio.run(_console(home, settings.load(home.config)))
+    home.prepare()
+    chosen = settings.load(home.config)
+    if options.once:
+        from console.commands.once import once
+
+        return once(chosen)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise CommandError("the console needs a terminal; uplion --once prints it as text, uplion serve needs none")
+    gc.disable()  # imports leave nothing to collect, and looking for it takes 5 % of their time
+    asyncio.run(_console(home, chosen))
     return 0
 
 
-async def _console(home: Home, chosen: settings.Settings) -> None:
-    fleet = BoxFleet(home, chosen.api_url)
-    engine = EngineThread(home, chosen)
-    app = Console(fleet, leaving=engine)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, app.exit)
-    fleet.start()
-    engine.start()
-    try:
+async def _console(home: Home, chosen: Settings) -> None:
+    """Show the console; what it led when it ended without being asked goes to `uplion serve`."""
+    from console.app import Console
+    from console.late import LateFleet
+
+    fleet = LateFleet(ContextView(name=platform.node(), headline="loading", api_url=chosen.api_url))
+    async with AsyncExitStack() as ending:
+
+        async def load() -> None:
+            """What costs time is loaded beside the painted screen."""
+            gc.enable()
+            box, engine = await asyncio.to_thread(_box, home, chosen)
+            ending.push_async_callback(_leave, engine)
+            ending.push_async_callback(box.close)
+            box.start()
+            engine.start()
+            app.leaving = engine
+            fleet.become(box)
+
+        app = Console(fleet, ascii_only=chosen.ascii, on_painted=load)
+        if chosen.theme not in app.available_themes:
+            raise CommandError(
+                f"theme: {chosen.theme!r} is not known; known are {', '.join(sorted(app.available_themes))}"
+            )
+        app.theme = chosen.theme
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, app.exit)
         await app.run_async()
-    finally:
-        await fleet.close()
-        if engine.leads:
-            await engine.keep_running()
-        engine.close()
+    if app.crash is not None:
+        raise app.crash
+
+
+async def _leave(engine: EngineThread) -> None:
+    if engine.leads:
+        await engine.keep_running()
+    engine.close()
+
+
+def _box(home: Home, chosen: Settings) -> tuple[BoxFleet, EngineThread]:
+    from console.wiring import EngineThread, log_to
+    from operator_embed.box.fleet import BoxFleet
+
+    log_to(home)
+    return BoxFleet(home, chosen.api_url), EngineThread(home, chosen)

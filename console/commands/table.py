@@ -40,7 +40,9 @@ class Lines(Generic[R]):
         return before != now
 
     def _cells(self, row: R, at_s: float) -> tuple[str, ...]:
-        return tuple(safe_text(c.text(row, at_s) + c.tail(row, at_s)).strip() or "-" for c in self._columns)
+        """What does not apply is a `-`, but for marks, whose columns have no title."""
+        texts = ((c, safe_text(c.text(row, at_s) + c.tail(row, at_s)).strip()) for c in self._columns)
+        return tuple(text or ("-" if column.title else "") for column, text in texts)
 
 
 def table(columns: Sequence[Column[R]], rows: Iterable[R], at_s: float) -> list[str]:
