@@ -183,6 +183,7 @@ class NodeReply:
         for waiting in (self._verdict, self._received):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(NodeLost(f"API node {self._url}: connection lost"))
+                waiting.exception()  # seen, also where its waiter has met the loss before
         self._room.set()
         self._on_stop(Stop.NODE_LOST)
 

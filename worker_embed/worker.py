@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from worker_embed.config import WorkerConfig
-from worker_embed.engines.port import Engine, Figures, Unavailable
+from worker_embed.engines.port import Engine, Unavailable
 from worker_embed.gate import Gate
 from worker_embed.inflight import Inflight
 from worker_embed.queue.port import Delivery, Intake, Queue, QueueError, TopicSpec
@@ -59,10 +59,9 @@ class Worker:
         """Serve until `stop`; raises `EngineFailed` when the engine cannot be started."""
         replies = Replies()
         stopping = asyncio.create_task(self._stopping.wait())
-        jobs = [
-            asyncio.create_task(job)
-            for job in (self._run_engine(), self._take(replies), self._fill(), self._reopen(), self._watch_queue())
-        ] + [asyncio.create_task(job) for job in (self._hold_leases(), self._beat())]
+        work = (self._run_engine(), self._take(replies), self._fill(), self._reopen())
+        care = (self._watch_queue(), self._hold_leases(), self._beat())
+        jobs = [asyncio.create_task(job) for job in (*work, *care)]
         try:
             self._tell()
             done, _ = await asyncio.wait({*jobs, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -119,6 +118,7 @@ class Worker:
             limits=self._limits,
             tally=self._tally,
         )
+        self._tell()
         self._wake.set()
         while True:
             delivery = await intake.next()
@@ -238,7 +238,7 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            figures = await self._engine.figures() if self._up else Figures()
+            figures = await self._engine.figures()
             self._reporter.beat(
                 WorkerBeat(
                     id=self._config.replica,
@@ -261,7 +261,7 @@ class Worker:
             self._reporter.change(
                 ErrorKind.QUEUE_CONNECTION, f"no connection to the queue at {urlsplit(self._config.queue_url).hostname}"
             )
-        elif not self._up:
+        elif not self._up or self._intake is None:
             self._reporter.change("Loading")
         elif self._gate.problem:
             self._reporter.change(*self._gate.problem)

@@ -41,6 +41,14 @@ async def started(made: LlamaEngine) -> AsyncIterator[int]:
         await made.stop()
 
 
+def state(pid: int) -> str:
+    """Of a process, as proc(5) names it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "gone"
+
+
 def text(ask: Ask) -> str:
     assert ask.end is not None
     return str(msgspec.json.decode(ask.end.body)["choices"][0]["message"]["content"])
@@ -127,6 +135,7 @@ async def test_engine_that_hangs_is_killed() -> None:
     made = engine(slots=1, context=256)
     async with started(made) as pid:
         os.kill(pid, signal.SIGSTOP)
+        await until(lambda: state(pid) == "T")
         await made.suspect()
         assert await made.died() == "SIGKILL"
 
@@ -149,7 +158,7 @@ async def test_engine_dies_with_its_worker() -> None:
     finally:
         shell.kill()
         await shell.wait()
-    await until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+    await until(lambda: state(pid) in ("gone", "Z"))
 
 
 @pytest.mark.parametrize(("data", "says"), [(b"GGUF broken", "failed to load model"), (b"<html>", "not a GGUF file")])

@@ -24,7 +24,8 @@ from worker_embed.weights import WeightsMissing, find_weights
 from worker_embed.wire import ErrorKind
 
 DEFAULT_CONTEXT = 4096
-LOOK_S = 5.0
+LOOK_S = 30.0
+"""On a slow CPU, longer than one batch of a prompt takes: until it is done the server's loop says nothing."""
 TERM_S = 3.0
 TAIL_LINES = 3
 _ERROR = re.compile(r"[\d.]+ E ")
@@ -106,9 +107,9 @@ class LlamaEngine:
             raise await self._blame(error) from error
 
     async def suspect(self) -> None:
-        """A server that does not even say how it is hangs: its death lets the others' requests go on."""
+        """A server whose loop does not even tell its slots hangs: its death lets the others' requests go on."""
         try:
-            status, _ = await self._server.get("models", self._options.look_s)
+            status, _ = await self._server.get("/slots", self._options.look_s)
         except Unavailable:
             status = 0
         if status != HTTPStatus.OK and self._process is not None:
