@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -119,7 +119,9 @@ class TaskRun:
                 case Verdict.BUSY:
                     await self._give_back()
                 case Verdict.DEAD:
-                    await intake.dead(delivery, reason=TOO_OFTEN, error="started too often without an answer")
+                    # Attempts that ended with their worker were counted by the node alone.
+                    tried = replace(delivery, attempt=max(delivery.attempt, self._shop.config.max_attempts))
+                    await intake.dead(tried, reason=TOO_OFTEN, error="each worker that tried it died")
         except NodeLost as lost:
             log.warning("%s: %s", self._task.request_id, lost)
             await self._give_back()
