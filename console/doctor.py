@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import locale
 import os
 import platform
@@ -26,7 +27,9 @@ from operator_embed.box.needs import engine_of
 from operator_embed.box.sources import engines
 from operator_embed.box.store import Store, StoreError
 from screens.format import plural
+from worker_embed.engines.llama_build import llama_build
 from worker_embed.gpu.nvml import DriverChanged, GpuLost, NoGpus, Nvml
+from worker_embed.process import environment
 from worker_embed.queue import nats_server
 from worker_embed.weights import WeightsMissing, find_weights
 
@@ -169,7 +172,7 @@ def _is_ours(holder: str, home: Home) -> bool:
 
 def _engines(models: tuple[AIModel, ...]) -> Iterator[Check]:
     wanted = any(engine_of(model) == Engine.LLAMA for model in models)
-    for engine in engines():
+    for engine in engines(asyncio.run(llama_build(environment.allowed(os.environ)))):
         text, _, fix = engine.text.partition(": ")
         missing = engine.status != "ok" and engine.key == "llama" and wanted
         yield Check(name=engine.key, status="!" if missing else engine.status, text=text, fix=fix)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from operator_embed.aimodel import PAUSED, RESTARTED_AT, AIModel, Spec
@@ -25,8 +24,8 @@ T = TypeVar("T")
 class BoxModels:
     """The facet `models` of a box; YAML is read and written by modules that are loaded when first needed."""
 
-    def __init__(self, store: Callable[[], Store], weights: Path, view: Callable[[], FleetView]) -> None:
-        self._store, self._weights, self._view = store, weights, view
+    def __init__(self, store: Callable[[], Store], view: Callable[[], FleetView]) -> None:
+        self._store, self._view = store, view
 
     async def apply(self, text: str, *, base_dir: str = ".", resource_version: str | None = None) -> Sequence[Applied]:
         """Create or change what the YAML names; with a `resource_version` only if nobody changed it since."""
@@ -90,7 +89,7 @@ class BoxModels:
         """Which replicas of that many would fit where."""
         from operator_embed.box.preview import preview
 
-        return preview(self._existing(key), change, self._view(), self._weights)
+        return preview(self._existing(key), change, self._view())
 
     async def restart(self, key: str) -> None:
         """Replace all replicas, one after the other, drained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from operator_embed.aimodel import KIND, AIModel
@@ -107,7 +107,11 @@ class Controller:
 
     def wake_all(self) -> None:
         """Something changed that concerns every model, such as the queue."""
-        for key in self._models:
+        self.wake(self._models)
+
+    def wake(self, keys: Iterable[str]) -> None:
+        """Something changed that concerns these models."""
+        for key in keys:
             self.keys.add(key)
 
     @property
@@ -149,6 +153,7 @@ class Controller:
         self._windows.pop(key, None)
         self.facts.observed.pop(key, None)
         self.facts.decisions.pop(key, None)
+        self.facts.needs.pop(key, None)
         self.workloads.forget(key)
 
     def _show_models(self) -> None:
@@ -164,6 +169,7 @@ class Controller:
         before = self.facts.decisions.get(key)
         observed = self.workloads.converge(model, decision.desired, queue_ready=self._queue_up)
         self.facts.observed[key], self.facts.decisions[key] = observed, decision
+        self.facts.needs[key] = self.workloads.need(model)
         if before is not None and before.desired != decision.desired and model.deleted_s is None:
             self.chronicle.scaled(model, before.desired, decision)
         conflict = name_conflict(model, self._models.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import platform
@@ -27,8 +28,10 @@ from operator_embed.box.telemetry import Telemetry
 from operator_embed.box.view import ViewBuilder
 from operator_embed.box.workloads import ROLE, Workloads
 from operator_embed.workqueue import WorkQueue
+from worker_embed.engines.llama_build import llama_build
 from worker_embed.gpu.feed import SamplerFeed
 from worker_embed.gpu.rings import Rings
+from worker_embed.gpu.samples import ASKING
 from worker_embed.inflight import read_tokens
 from worker_embed.process import environment
 from worker_embed.process.spec import Phase, ProcessSpec, ProcessState
@@ -43,7 +46,8 @@ RECONCILERS = 4
 VIEW_EVERY_S = 0.25
 DEAD_EVERY_S = 2.0
 POLL_LIMIT_S = 2.0
-RINGS = "rings"
+LOOK_FOR_LLAMA_S = 30.0
+RINGS, ENERGY, FOOTPRINTS = "rings", "energy", "footprints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +130,9 @@ class Engine:
             if saved := self._store.soft(RINGS):
                 self._telemetry.rings.load(bytes.fromhex(saved))
             self._controller.restore()
+            if saved := self._store.soft(ENERGY):
+                self._facts.energy.load(saved, self._now())
+            self._workloads.footprints.peak_mib.update(json.loads(self._store.soft(FOOTPRINTS) or "{}"))
             self._beats.start()
             await self._server.start()
             await self._supervisor.adopt()
@@ -139,6 +146,7 @@ class Engine:
                 self._controller.watch(),
                 *(self._controller.work() for _ in range(RECONCILERS)),
                 self._keep_queue(),
+                self._know_llama(),
                 self._sample(),
                 self._every_second(),
                 self._publish(),
@@ -175,6 +183,8 @@ class Engine:
             await self._queue.close()
         with contextlib.suppress(Exception):
             self._controller.save()
+            self._store.put_soft(ENERGY, self._facts.energy.export())
+            self._store.put_soft(FOOTPRINTS, json.dumps(self._workloads.footprints.peak_mib))
             self._store.put_soft(RINGS, self._telemetry.rings.export().hex())
         self._store.close()
 
@@ -256,18 +266,26 @@ class Engine:
                 self._dirty.set()
                 await self._give_back()
 
+    async def _know_llama(self) -> None:
+        """Ask once what llama.cpp can do here; again only while it is not there, as somebody may install it."""
+        while True:
+            self._facts.llama = self._workloads.llama = await llama_build(environment.allowed(os.environ))
+            self._controller.wake_all()
+            if self._facts.llama.version:
+                return
+            await asyncio.sleep(LOOK_FOR_LLAMA_S)
+
     async def _sample(self) -> None:
+        before: object = None
         async for sample in self._feed.samples():
-            first = self._telemetry.sample is None
             self._telemetry.sample = sample
-            for event in sample.events:
-                self._controller.chronicle.said(event.kind, event.message, event.uuid, severe=True)
-            for gpu in sample.gpus:
-                if not gpu.throttle:
-                    self._facts.throttled_s.pop(gpu.uuid, None)
-                else:
-                    self._facts.throttled_s.setdefault(gpu.uuid, sample.at)
-            if first:
+            self._facts.energy.take(sample)
+            for event in self._facts.gpu_news.take(sample, self._facts.on_gpus()):
+                self._store.record(event)
+            readable = {gpu.uuid for gpu in sample.gpus if gpu.total_mib is not None and not gpu.lost}
+            known = sample.notice != ASKING, readable
+            if known != before:
+                before = known
                 self._controller.wake_all()
                 self._dirty.set()
 
@@ -277,6 +295,7 @@ class Engine:
             await self._poll_queue()
             self._facts.sources = sources(self._facts, self._supervisor.states())
             self._controller.tick()
+            self._controller.wake(self._workloads.learn())
             keys = self._controller.topics
             replicas = {key: self._facts.replicas(key) for key in keys}
             now_s = self._now()

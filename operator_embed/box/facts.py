@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 
 from operator_embed.aimodel import AIModel
 from operator_embed.autoscaler import Decision
+from operator_embed.box.energy import Energy
+from operator_embed.box.gpu_news import GpuNews
+from operator_embed.box.needs import Missing
 from operator_embed.box.telemetry import Telemetry
 from operator_embed.fleet.fleet import EventView, SourceView
 from operator_embed.fleet.queues import ScaleDecision
 from operator_embed.reconcile import Observed
+from worker_embed.engines.llama_build import LlamaBuild
+from worker_embed.gpu.placement import Claim, Need
 from worker_embed.process.spec import ProcessState
 from worker_embed.queue.port import Backlog
 from worker_embed.report import WorkerBeat
@@ -29,6 +34,15 @@ class Hold:
     def claimed_mib(self) -> float:
         """Claimed altogether."""
         return self.each_mib * max(1, len(self.gpus))
+
+
+def claims(holds: Mapping[str, Hold], processes: Mapping[str, ProcessState]) -> list[Claim]:
+    """Memory that was promised to worker processes."""
+    return [
+        Claim(session=processes[name].pid or 0, uuids=hold.gpus, each_mib=hold.each_mib)
+        for name, hold in holds.items()
+        if name in processes
+    ]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,8 +71,12 @@ class Facts:
     processes: Mapping[str, ProcessState] = field(default_factory=dict)
     events: tuple[EventView, ...] = ()
     sources: tuple[SourceView, ...] = ()
-    throttled_s: dict[str, float] = field(default_factory=dict)
-    """By GPU: Unix time since when it has been throttled."""
+    gpu_news: GpuNews = field(default_factory=GpuNews)
+    energy: Energy = field(default_factory=Energy)
+    needs: dict[str, Need | Missing | None] = field(default_factory=dict)
+    """What one more replica takes, by key; `None` while that cannot be told."""
+    llama: LlamaBuild | None = None
+    """`None` until it was asked."""
 
     def beat(self, replica: str) -> WorkerBeat | None:
         """The newest figures of one worker."""
@@ -77,3 +95,27 @@ class Facts:
         """Session id of a worker: the pid of its shell."""
         state = self.processes.get(replica)
         return state.pid if state else None
+
+    def on_gpus(self) -> dict[str, list[str]]:
+        """Replicas by the UUID of each GPU that they were given."""
+        found: dict[str, list[str]] = {}
+        for name, hold in self.holds.items():
+            for uuid in hold.gpus:
+                found.setdefault(uuid, []).append(name)
+        return found
+
+    def tok_per_j(self, replica: str, now_s: float) -> float | None:
+        """Tokens of a replica for each joule of its GPUs; `None` where it shares them, or generates nothing now."""
+        hold = self.holds.get(replica)
+        if (
+            hold is None
+            or not hold.gpus
+            or any(set(h.gpus) & set(hold.gpus) for h in self.holds.values() if h is not hold)
+        ):
+            return None
+        return ratio(self.telemetry.tokens_per_s(now_s, [replica]), self.energy.watts(hold.gpus, now_s))
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    """To a hundredth; `None` where one of them is unknown or zero."""
+    return round(part / whole, 2) if part and whole else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from operator_embed.box.facts import Facts
+from operator_embed.box.gpu_news import throttle_text
 from operator_embed.fleet.fleet import FailureView
 from operator_embed.fleet.gpus import GpuView
 from operator_embed.fleet.models import ModelView, State
@@ -35,10 +36,15 @@ def failures(
             found.append((queue.queued or 0, failure))
     for gpu in gpus:
         if gpu.lost:
-            found.append((0, _failure(f"GPU {gpu.index}", "Lost", gpu.lost, now_s, severe=True)))
+            since_s = facts.gpu_news.lost_s.get(gpu.key, now_s)
+            found.append((0, _failure(f"GPU {gpu.index}", "Lost", gpu.lost, since_s, severe=True)))
         elif gpu.throttle and gpu.throttled_since_s is not None:
-            text = f"{gpu.throttle} at {gpu.temp_c or 0:.0f} °C: {gpu.sm_mhz or 0:.0f} MHz"
+            text = throttle_text(gpu.throttle, gpu.temp_c, gpu.sm_mhz, gpu.max_sm_mhz)
+            if gpu.throttled_share:
+                text += f", {100 * gpu.throttled_share:.0f} % of the last hour"
             found.append((0, _failure(f"GPU {gpu.index}", "Throttled", text, gpu.throttled_since_s, severe=False)))
+    if facts.gpu_news.unread_s is not None and (sample := facts.telemetry.sample):
+        found.append((0, _failure("GPU", "Unreadable", sample.notice, facts.gpu_news.unread_s, severe=False)))
     found.sort(key=lambda pair: (not pair[1].severe, -pair[0], -pair[1].since_s))
     return [failure for _, failure in found]
 

@@ -58,7 +58,7 @@ class BoxFleet:
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._alone_s = clock()
-        self.models = BoxModels(self.store, home.weights, self.view)
+        self.models = BoxModels(self.store, self.view)
         self.gpus = BoxGpus(self.view)
         self.queues = BoxQueues(home)
         self.logs = BoxLogs(home)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from operator_embed.aimodel import PAUSED, AIModel
 from operator_embed.autoscaler import bounds
 from operator_embed.box.facts import Facts
-from operator_embed.box.needs import engine_of
+from operator_embed.box.needs import Missing, engine_of
 from operator_embed.box.telemetry import SILENT_S, UNKNOWN_S, trend
 from operator_embed.box.why import why
-from operator_embed.fleet.models import ConditionView, ModelView, ReplicaView, State
+from operator_embed.fleet.models import ConditionView, ModelView, ReplicaNeed, ReplicaView, State
 from operator_embed.fleet.text import safe_text
 from operator_embed.reconcile import Observed, Phase, Replica
-from worker_embed.gpu.samples import Sample, SessionSample
+from worker_embed.gpu.placement import Need
+from worker_embed.gpu.samples import GpuSample, Sample, SessionSample
 
 
 def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
@@ -61,7 +64,8 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
         ttft_p95_s=traffic.ttft_p95_s if traffic else None,
         busy_pct=_busy(names, gpus, facts, now_s),
         on_gpu=bool(gpus),
-        vram_mib=_vram(names, facts) if gpus else None,
+        vram_mib=telemetry.memory_mib(_sessions_of(names, facts), on_gpu=True) if gpus else None,
+        need=_need(facts.needs.get(key)),
         restarts=sum(facts.processes[name].restarts for name in names if name in facts.processes),
         created_s=model.created_s,
         failure=failure.reason if failure else "",
@@ -86,8 +90,7 @@ def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) ->
     hold = facts.holds.get(replica.name)
     runs = state is not None and state.pid is not None
     session = next((s for s in _sessions(telemetry.sample) if runs and s.session == facts.session(replica.name)), None)
-    on_gpu = bool(hold and hold.gpus)
-    mem = _vram([replica.name], facts) if on_gpu else session.rss_mib if session else None
+    mem = telemetry.memory_mib(_sessions_of([replica.name], facts), on_gpu=bool(hold and hold.gpus))
     traffic = telemetry.traffic.get(model.topic)
     return ReplicaView(
         key=replica.name,
@@ -106,6 +109,7 @@ def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) ->
         cpu_cores=session.cpu_cores if session else None,
         kv_pct=figures.beat.kv_pct if figures and runs else None,
         ttft_p95_s=traffic.ttft_p95_s if traffic and runs else None,
+        tok_per_j=facts.tok_per_j(replica.name, now_s),
         restarts=state.restarts if state else 0,
         started_s=state.started_s if state else None,
         next_try_s=state.next_try_s if state else None,
@@ -141,24 +145,35 @@ def _sum(rates: list[float | None], expected: bool) -> float | None:
 
 
 def _busy(names: list[str], gpus: set[str], facts: Facts, now_s: float) -> float | None:
-    if gpus:
-        means = [facts.telemetry.rings.read(f"gpu/{uuid}/util", 5, 1, now_s)[0] for uuid in gpus]
-        known = [mean for mean in means if mean is not None]
-        return round(sum(known) / len(known)) if known else None
     sample = facts.telemetry.sample
+    if gpus:
+        sessions = _sessions_of(names, facts)
+        each = [_gpu_busy(gpu, sessions, facts, now_s) for gpu in (sample.gpus if sample else ()) if gpu.uuid in gpus]
+        known = [busy for busy in each if busy is not None]
+        return round(sum(known) / len(known)) if known else None
     if sample is None or not names:
         return None
-    sessions = {facts.session(name) for name in names}
+    sessions = _sessions_of(names, facts)
     cores = [s.cpu_cores for s in sample.host.sessions if s.session in sessions and s.cpu_cores is not None]
     return round(100 * sum(cores) / sample.host.cores) if cores and sample.host.cores else None
 
 
-def _vram(names: list[str], facts: Facts) -> float | None:
-    sessions = {facts.session(name) for name in names} - {None}
-    sample = facts.telemetry.sample
-    used = [p.used_mib for g in (sample.gpus if sample else ()) for p in g.processes if p.session in sessions]
-    known = [u for u in used if u is not None]
-    return sum(known) if known else None
+def _gpu_busy(gpu: GpuSample, sessions: set[int], facts: Facts, now_s: float) -> float | None:
+    """Use of a GPU in the last five seconds; of a shared one the part of its SM time that is theirs."""
+    shares = [p.sm_pct for p in gpu.processes if p.session in sessions]
+    if len(shares) < len(gpu.processes) and (known := [share for share in shares if share is not None]):
+        return sum(known)
+    return facts.telemetry.rings.read(f"gpu/{gpu.uuid}/util", 5, 1, now_s)[0]
+
+
+def _need(need: Need | Missing | None) -> ReplicaNeed:
+    if isinstance(need, Missing):
+        return ReplicaNeed(missing=safe_text(need.message))
+    return ReplicaNeed(mem_mib=need.mem_mib, estimated=need.estimated, gpus=need.gpus) if need else ReplicaNeed()
+
+
+def _sessions_of(names: Sequence[str], facts: Facts) -> set[int]:
+    return {session for name in names if (session := facts.session(name)) is not None}
 
 
 def _place(gpus: tuple[str, ...], sample: Sample | None) -> str:

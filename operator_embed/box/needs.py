@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from operator_embed.aimodel import AIModel, Engine
+from worker_embed.engines.llama_build import LlamaBuild
 from worker_embed.gguf import GgufError, read_gguf
 from worker_embed.gpu.estimate import estimate_mib
 from worker_embed.gpu.placement import Need
@@ -38,17 +38,25 @@ def engine_of(model: AIModel) -> str:
     return Engine.LLAMA if spec.type == "local" else Engine.REMOTE
 
 
-def need_of(model: AIModel, weights: Path, *, on_gpu: bool, who: str) -> Need | Missing:
-    """Memory and GPUs for one replica, estimated from the header of its weights; refusals call it `who`."""
+def need_of(model: AIModel, weights: Path, llama: LlamaBuild, *, has_gpus: bool) -> Need | Missing:
+    """Memory and GPUs for one replica, estimated from the header of its weights.
+
+    Without a word about GPUs in the spec, a model goes to one only where its engine can use it; an explicit wish counts
+    as it is.
+    """
     spec = model.spec
     if engine_of(model) != Engine.LLAMA:
-        return Need(mem_mib=SHELL_MIB, gpus=0, who=who)
-    if importlib.util.find_spec("xllamacpp") is None:
+        return Need(mem_mib=SHELL_MIB, gpus=0)
+    if not llama.version:
         return Missing("EngineMissing", "the engine llama needs xllamacpp: pip install xllamacpp")
+    if llama.trouble:
+        return Missing("EngineMissing", f"xllamacpp {llama.version} does not run: {llama.trouble}")
+    gpus = 0 if spec.gpus is None and not llama.gpus else spec.gpus
+    on_gpu = has_gpus if gpus is None else bool(gpus)
     try:
         path = find_weights(spec.source or "", spec.model, weights)
         context = (spec.context_length or DEFAULT_CONTEXT) * (spec.parallel or DEFAULT_PARALLEL)
-        return Need(mem_mib=_estimate(path, path.stat().st_mtime_ns, context, on_gpu), gpus=spec.gpus, who=who)
+        return Need(mem_mib=_estimate(path, path.stat().st_mtime_ns, context, on_gpu), gpus=gpus)
     except (WeightsMissing, GgufError) as error:
         return Missing("WeightsMissing", str(error))
 

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from operator_embed.aimodel import AIModel
 from operator_embed.autoscaler import bounds
-from operator_embed.box.needs import Missing, need_of
 from operator_embed.fleet.fleet import FleetView
-from operator_embed.fleet.models import PlannedReplica, ReplicaView, Scale, ScalePreview
-from worker_embed.gpu.placement import GpuRoom, Placed, Refused, Room, Rooms, gib, place, promised
+from operator_embed.fleet.models import PlannedReplica, ReplicaNeed, ReplicaView, Scale, ScalePreview
+from worker_embed.gpu.placement import (
+    GPU_MARGIN_MIB,
+    RAM_MARGIN_MIB,
+    GpuRoom,
+    Need,
+    Placed,
+    Refused,
+    Room,
+    Rooms,
+    gib,
+    place,
+    promised,
+)
 
 
-def preview(model: AIModel, change: Scale, view: FleetView, weights: Path) -> ScalePreview:
+def preview(model: AIModel, change: Scale, view: FleetView) -> ScalePreview:
     """The replicas that run, then those that would be added, each with its place or the reason why it has none."""
     row = next((m for m in view.models if m.key == model.key), None)
-    mine = [r for r in view.replicas if r.model == model.key]
+    need = row.need if row else ReplicaNeed()
     wanted = _wanted(model, change, row.backlog if row else None, row.desired if row else 0)
-    running = [r for r in mine if r.pid is not None][:wanted]
+    running = [r for r in view.replicas if r.model == model.key and r.pid is not None][:wanted]
+    numbers = range(len(running) + 1, wanted + 1)
     lines = [_running(number, r) for number, r in enumerate(running, 1)]
-    rooms = _rooms(view)
-    on_gpu = bool(rooms.gpus) and model.spec.gpus != 0
+    if need.mem_mib is None:
+        lines += [_line(number, need, text=need.missing or "not known yet") for number in numbers]
+    else:
+        lines += _placed(need, need.mem_mib, numbers, _rooms(view))
+    return ScalePreview(wanted=wanted, lines=tuple(lines), advice=_advice(wanted, lines))
+
+
+def _placed(need: ReplicaNeed, mem_mib: float, numbers: Sequence[int], rooms: Rooms) -> Iterator[PlannedReplica]:
     refused = 0
-    for number in range(len(running) + 1, wanted + 1):
-        need = need_of(model, weights, on_gpu=on_gpu, who=f"replica {number}")
-        if isinstance(need, Missing):
-            lines.append(_line(number, "-", None, fits=False, text=need.message))
-            continue
-        answer = place(need, rooms)
+    for number in numbers:
+        answer = place(Need(mem_mib=mem_mib, gpus=need.gpus, who=f"replica {number}"), rooms)
         if isinstance(answer, Placed):
             rooms = promised(rooms, answer)
             text = f"fits: {gib(answer.left_mib)} free"
-            lines.append(_line(number, answer.where, need.mem_mib, fits=True, text=text))
+            yield _line(number, need, where=answer.where, text=text)
         else:
             refused += 1
-            lines.append(_line(number, "-", need.mem_mib, fits=False, text=_refusal(answer, refused)))
-    return ScalePreview(wanted=wanted, lines=tuple(lines), advice=_advice(wanted, lines))
+            yield _line(number, need, text=_refusal(answer, refused))
 
 
 def _wanted(model: AIModel, change: Scale, backlog: int | None, desired: int) -> int:
@@ -52,27 +65,23 @@ def _wanted(model: AIModel, change: Scale, backlog: int | None, desired: int) ->
 
 
 def _rooms(view: FleetView) -> Rooms:
-    host = view.host
-    ram = Room(
-        total_mib=host.ram_total_mib or 0.0, free_mib=max(0.0, (host.ram_total_mib or 0.0) - (host.ram_used_mib or 0.0))
-    )
-    gpus = tuple(
+    """The engine's ledger, as far as it is shown."""
+    gpus = (
         GpuRoom(
             uuid=gpu.key,
             index=gpu.index,
-            room=None
-            if gpu.total_mib is None or gpu.used_mib is None
-            else Room(
-                total_mib=gpu.total_mib,
-                free_mib=gpu.total_mib - gpu.used_mib,
-                claimed_mib=gpu.claimed_mib,
-                unused_mib=max(0.0, gpu.claimed_mib - (gpu.ours_mib or 0.0)),
-            ),
+            room=None if gpu.free_mib is None else _room(gpu.free_mib, GPU_MARGIN_MIB),
             lost=gpu.lost,
         )
         for gpu in view.gpus
     )
-    return Rooms(gpus=gpus, ram=ram, no_gpu=view.gpu_panel.notice)
+    ram = _room(view.host.ram_free_mib or 0.0, RAM_MARGIN_MIB)
+    return Rooms(gpus=tuple(gpus), ram=ram, no_gpu=view.gpu_panel.notice)
+
+
+def _room(free_mib: float, margin_mib: float) -> Room:
+    """Memory that is empty but for what may not be promised."""
+    return Room(total_mib=free_mib + margin_mib, free_mib=free_mib + margin_mib)
 
 
 def _running(number: int, replica: ReplicaView) -> PlannedReplica:
@@ -90,8 +99,16 @@ def _running(number: int, replica: ReplicaView) -> PlannedReplica:
     )
 
 
-def _line(number: int, where: str, mem_mib: float | None, *, fits: bool, text: str) -> PlannedReplica:
-    return PlannedReplica(number=number, name="", place=where, mem_mib=mem_mib, estimated=True, fits=fits, text=text)
+def _line(number: int, need: ReplicaNeed, *, where: str = "", text: str) -> PlannedReplica:
+    return PlannedReplica(
+        number=number,
+        name="",
+        place=where or "-",
+        mem_mib=need.mem_mib,
+        estimated=need.estimated,
+        fits=bool(where),
+        text=text,
+    )
 
 
 def _refusal(refused: Refused, count: int) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import shutil
 from collections.abc import Mapping
 from functools import cache
 
 from operator_embed.box.facts import Facts
 from operator_embed.fleet.fleet import SourceView
+from worker_embed.engines.llama_build import LlamaBuild
+from worker_embed.gpu.samples import ASKING, NO_GPU
 from worker_embed.process.spec import Phase, ProcessState
 
 
@@ -22,21 +22,35 @@ def sources(facts: Facts, processes: Mapping[str, ProcessState]) -> tuple[Source
         SourceView(key="store", version=0, status="ok", text=facts.store_text),
         SourceView(key="queue", version=0, status=queue_status, text=queue_text),
         SourceView(key="API", version=0, status=api_status, text=api_text),
-        *engines(),
+        *engines(facts.llama),
         SourceView(key="GPU", version=0, status=gpu_status, text=gpu_text),
     )
 
 
-@cache
-def engines() -> tuple[SourceView, ...]:
+def engines(build: LlamaBuild | None) -> tuple[SourceView, ...]:
     """What can run models here."""
-    if importlib.util.find_spec("xllamacpp"):
-        version = ".".join(importlib.metadata.version("xllamacpp").split(".")[:2])
-        llama = SourceView(key="llama", version=0, status="ok", text=f"xllamacpp {version}")
-    else:
-        llama = SourceView(key="llama", version=0, status="-", text="not installed: pip install xllamacpp")
-    vllm = "found; uplion cannot start it yet" if shutil.which("vllm") else "not installed: pip install vllm"
-    return (llama, SourceView(key="vllm", version=0, status="-", text=vllm))
+    status, text = _llama(build)
+    return (
+        SourceView(key="llama", version=0, status=status, text=text),
+        SourceView(key="vllm", version=0, status="-", text=_vllm()),
+    )
+
+
+def _llama(build: LlamaBuild | None) -> tuple[str, str]:
+    if build is None:
+        return "..", "asking what it can do"
+    if not build.version:
+        return "-", "not installed: pip install xllamacpp"
+    if build.trouble:
+        return "!", f"xllamacpp {build.version} does not run: {build.trouble}"
+    gpus = len(build.gpus)
+    on = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "CPU only"
+    return "ok", f"xllamacpp {build.version}, {on}"
+
+
+@cache
+def _vllm() -> str:
+    return "found; uplion cannot start it yet" if shutil.which("vllm") else "not installed: pip install vllm"
 
 
 def _child(state: ProcessState | None, text: str) -> tuple[str, str]:
@@ -50,8 +64,10 @@ def _child(state: ProcessState | None, text: str) -> tuple[str, str]:
 
 def _gpu(facts: Facts) -> tuple[str, str]:
     sample = facts.telemetry.sample
-    if sample is None:
+    if sample is None or (sample.notice == ASKING and not sample.gpus):
         return "..", "reading"
     if sample.gpus and not sample.notice:
         return "ok", f"{len(sample.gpus)} x {sample.gpus[0].name}, driver {sample.driver}"
+    if sample.gpus or not sample.notice.startswith(NO_GPU):
+        return "!", sample.notice
     return "-", f"{sample.notice}: models run on the CPU"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker_embed.gpu.rings import Rings
@@ -130,6 +130,7 @@ class Telemetry:
                 values[f"gpu/{gpu.uuid}/vram"] = _percent(gpu.used_mib, gpu.total_mib)
                 values[f"gpu/{gpu.uuid}/power"] = _percent(gpu.power_w, gpu.power_limit_w)
                 values[f"gpu/{gpu.uuid}/temp"] = gpu.temp_c
+                values[f"gpu/{gpu.uuid}/throttled"] = None if gpu.util_pct is None else float(bool(gpu.throttle))
         self.rings.add(now_s, values)
         return values
 
@@ -138,6 +139,22 @@ class Telemetry:
         rates = [self.workers[name].tokens.per_s(now_s) for name in replicas if name in self.workers]
         heard = [rate for rate in rates if rate is not None]
         return sum(heard) if heard else None
+
+    def memory_mib(self, sessions: Collection[int], *, on_gpu: bool) -> float | None:
+        """What these process sessions hold together, on GPUs or in RAM; `None` when nobody knows."""
+        if self.sample is None:
+            return None
+        if on_gpu:
+            used = [p.used_mib for gpu in self.sample.gpus for p in gpu.processes if p.session in sessions]
+        else:
+            used = [s.rss_mib for s in self.sample.host.sessions if s.session in sessions]
+        known = [mib for mib in used if mib is not None]
+        return sum(known) if known else None
+
+    def throttled_share(self, uuid: str, now_s: float) -> float:
+        """Part of the last hour in which a GPU was slowed down."""
+        minutes = self.rings.read(f"gpu/{uuid}/throttled", 3600, 60, now_s)
+        return sum(minute or 0.0 for minute in minutes) / 60
 
 
 def _percent(part: float | None, whole: float | None) -> float | None:

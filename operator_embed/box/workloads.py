@@ -8,18 +8,21 @@ import json
 import secrets
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from operator_embed.aimodel import RESTARTED_AT, AIModel
 from operator_embed.box.chronicle import last_words
-from operator_embed.box.facts import Hold
+from operator_embed.box.facts import Hold, claims
+from operator_embed.box.footprints import Footprints, kind
 from operator_embed.box.home import Home
 from operator_embed.box.needs import Missing, need_of
 from operator_embed.box.rollout import Running, plan
 from operator_embed.box.telemetry import Telemetry
 from operator_embed.reconcile import ANSWERING, WORKER_ERRORS, Observed, Phase, Replica
 from operator_embed.worker_env import Place, worker_env
-from worker_embed.gpu.placement import Claim, Placed, Refused, Rooms, pin_env, place, rooms_of
+from worker_embed.engines.llama_build import LlamaBuild
+from worker_embed.gpu.placement import Need, Placed, Refused, Rooms, pin_env, place, rooms_of
+from worker_embed.gpu.samples import ASKING
 from worker_embed.process import spec as process
 from worker_embed.process.spec import ProcessSpec, ProcessState
 from worker_embed.process.supervisor import Supervisor
@@ -47,6 +50,9 @@ class Workloads:
     telemetry: Telemetry
     queue_url: str
     now: Callable[[], float]
+    llama: LlamaBuild | None = None
+    """`None` until it was asked."""
+    footprints: Footprints = field(default_factory=Footprints)
     waiting: dict[str, dict[str, Waiting]] = field(default_factory=dict)
     """By key of the AIModel, then by name of the replica."""
     _retiring: set[asyncio.Task[None]] = field(default_factory=set)
@@ -56,7 +62,10 @@ class Workloads:
         template = self._template(model)
         waiting = self.waiting.setdefault(model.key, {})
         shortage = any(w.reason == "NothingFits" for w in waiting.values())
-        running = [self._running(state) for state in self.states(model.key) if state.labels.get("uid") == model.uid]
+        lost = self.lost()
+        running = [
+            self._running(state, lost) for state in self.states(model.key) if state.labels.get("uid") == model.uid
+        ]
         running += [Running(name=name, template=template) for name in waiting]
         step = plan(wanted, running, template, room=not shortage)
         for name in step.retire:
@@ -70,7 +79,7 @@ class Workloads:
         fits = self._start_waiting(model, template, queue_ready)
         if not waiting:
             del self.waiting[model.key]
-        return Observed(replicas=self._replicas(model, template), fits=fits)
+        return Observed(replicas=self._replicas(model, template, lost), fits=fits)
 
     def states(self, key: str) -> list[ProcessState]:
         """The worker processes of one AIModel."""
@@ -81,15 +90,49 @@ class Workloads:
         return {s.id: _hold(s.labels) for s in self.supervisor.states().values() if s.role == ROLE}
 
     def rooms(self) -> Rooms | None:
-        """What the GPUs and the host can still hold; `None` before the first sample."""
-        if self.telemetry.sample is None:
+        """What the GPUs and the host can still hold; `None` before it is known whether there are GPUs."""
+        sample = self.telemetry.sample
+        if sample is None or (sample.notice == ASKING and not sample.gpus):
             return None
-        states = self.supervisor.states()
-        claims = [
-            Claim(session=states[name].pid or 0, uuids=hold.gpus, each_mib=hold.each_mib)
-            for name, hold in self.holds().items()
-        ]
-        return rooms_of(self.telemetry.sample, claims)
+        return rooms_of(sample, claims(self.holds(), self.supervisor.states()))
+
+    def need(self, model: AIModel) -> Need | Missing | None:
+        """What one more replica takes, by measure where there was one like it; `None` before that can be told."""
+        rooms = self.rooms()
+        if rooms is None or self.llama is None:
+            return None
+        need = need_of(model, self.home.weights, self.llama, has_gpus=bool(rooms.gpus))
+        if isinstance(need, Missing):
+            return need
+        asked = int(bool(rooms.gpus)) if need.gpus is None else need.gpus
+        number = asked if isinstance(asked, int) else len(asked)
+        peak_mib = self.footprints.peak_mib.get(kind(self._template(model), number))
+        return need if peak_mib is None else replace(need, mem_mib=peak_mib, estimated=False)
+
+    def learn(self) -> set[str]:
+        """Note what ready replicas take; the keys of the AIModels for which that was news."""
+        holds = self.holds()
+        news = set()
+        for state in self.supervisor.states().values():
+            if state.role == ROLE and state.phase is process.Phase.READY and state.pid is not None:
+                gpus = holds[state.id].gpus
+                used_mib = self.telemetry.memory_mib({state.pid}, on_gpu=bool(gpus))
+                if used_mib and self.footprints.saw(kind(state.labels["template"], len(gpus)), used_mib):
+                    news.add(state.labels["model"])
+        return news
+
+    def lost(self) -> dict[str, str]:
+        """Why a replica cannot go on, by replica: the driver has lost a GPU that it was given."""
+        sample = self.telemetry.sample
+        if sample is None or sample.notice:
+            return {}
+        here = {gpu.uuid: f"GPU {gpu.index} is lost: {gpu.lost}" if gpu.lost else "" for gpu in sample.gpus}
+        found = {}
+        for name, hold in self.holds().items():
+            reasons = (here.get(uuid, f"the driver does not list {uuid} any more") for uuid in hold.gpus)
+            if reason := next(filter(None, reasons), ""):
+                found[name] = reason
+        return found
 
     def forget(self, key: str) -> None:
         """The AIModel is gone."""
@@ -99,17 +142,19 @@ class Workloads:
         """Give each waiting replica a place, or a reason; returns how many replicas fit where that is limited."""
         waiting = self.waiting[model.key]
         fits: int | None = None
-        for name in list(waiting):
-            placed = len(self.states(model.key))
-            rooms = self.rooms()
-            on_gpu = bool(rooms and rooms.gpus) and model.spec.gpus != 0
-            need = need_of(model, self.home.weights, on_gpu=on_gpu, who=f"replica {placed + 1}")
-            if isinstance(need, Missing):
+        need, lost = self.need(model), self.lost()
+        if isinstance(need, Missing):
+            for name in waiting:
                 self._wait(waiting, name, need.reason, need.message)
-                continue
+        if not isinstance(need, Need):
+            return fits
+        for name in list(waiting):
+            stay = (s for s in self.states(model.key) if s.phase is not process.Phase.STOPPING and s.id not in lost)
+            placed = sum(1 for _ in stay)
+            rooms = self.rooms()
             if rooms is None:
                 continue
-            found = place(need, rooms)
+            found = place(replace(need, who=f"replica {placed + 1}"), rooms)
             if isinstance(found, Refused):
                 self._wait(waiting, name, "NothingFits", found.reason)
                 fits = placed
@@ -186,20 +231,25 @@ class Workloads:
         )
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def _running(self, state: ProcessState) -> Running:
+    def _running(self, state: ProcessState, lost: Mapping[str, str]) -> Running:
         figures = self.telemetry.workers.get(state.id)
         replica = replica_of(state, "")
         return Running(
             name=state.id,
-            template=state.labels["template"],
-            ready=replica.phase in ANSWERING and not replica.reason,
+            template="" if state.id in lost else state.labels["template"],
+            ready=replica.phase in ANSWERING and not replica.reason and state.id not in lost,
             leaving=state.phase is process.Phase.STOPPING or replica.phase is Phase.DRAINING,
             started_s=state.started_s,
             busy=figures.beat.busy if figures else 0,
         )
 
-    def _replicas(self, model: AIModel, template: str) -> tuple[Replica, ...]:
-        replicas = [replica_of(state, template) for state in self.states(model.key)]
+    def _replicas(self, model: AIModel, template: str, lost: Mapping[str, str]) -> tuple[Replica, ...]:
+        replicas = [
+            replace(replica_of(state, template), reason="GPULost", message=lost[state.id], ready_s=None)
+            if state.id in lost
+            else replica_of(state, template)
+            for state in self.states(model.key)
+        ]
         for name, why in self.waiting.get(model.key, {}).items():
             replicas.append(
                 Replica(name=name, phase=Phase.PENDING, reason=why.reason, message=why.message, since_s=why.since_s)

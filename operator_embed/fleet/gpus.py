@@ -30,6 +30,7 @@ class GpuView:
     power_limit_w: float | None = None
     temp_c: float | None = None
     sm_mhz: float | None = None
+    max_sm_mhz: float | None = None
     pcie: str = ""
     """`4 x16`, `4 x8 of x16` when the link is narrower than it could be; empty when unknown."""
     throttle: str = ""
@@ -39,7 +40,7 @@ class GpuView:
     """Of the last hour."""
     lost: str = ""
     models: tuple[str, ...] = ()
-    """Names of the replicas' models on it, `llama33-70b 1/2` for one of several."""
+    """Names of the models on it: `llama33-70b 1/2` for one of several GPUs, `smollm2 x2` for several replicas."""
     stale: bool = False
 
 
@@ -76,6 +77,8 @@ class HostView:
     cpu_pct: float | None = None
     ram_used_mib: float | None = None
     ram_total_mib: float | None = None
+    ram_free_mib: float | None = None
+    """What a new replica may take: neither used nor claimed, less a margin."""
     sessions: tuple[tuple[str, float | None, float], ...] = ()
     """Per model with a local worker: name, CPU cores in use, resident MiB."""
 

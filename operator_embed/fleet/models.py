@@ -33,6 +33,20 @@ class ConditionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaNeed:
+    """What one more replica of a model takes."""
+
+    mem_mib: float | None = None
+    """Over all its GPUs, or of RAM; `None` while nobody knows."""
+    estimated: bool = True
+    """Computed, not measured on a replica like it."""
+    gpus: int | tuple[str, ...] | None = None
+    """How many, or which by UUID; 0 is the CPU; `None` is one where there is any, else the CPU."""
+    missing: str = ""
+    """Why none can start at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelView:
     """One AIModel as a screen shows it."""
 
@@ -83,6 +97,7 @@ class ModelView:
     """Use of the GPUs that it holds; of the CPU on a box without GPU."""
     on_gpu: bool = False
     vram_mib: float | None = None
+    need: ReplicaNeed = ReplicaNeed()
     restarts: int = 0
     created_s: float = 0.0
     """Unix time."""

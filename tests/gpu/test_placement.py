@@ -20,7 +20,6 @@ from worker_embed.gpu.placement import (
     Rooms,
     pin_env,
     place,
-    preview,
     promised,
     rooms_of,
 )
@@ -50,8 +49,6 @@ OFF = gpu(1, 80, lost="Xid 79, fell off the bus", room=None)
         (Need(mem_mib=5 * GIB), FOUR, "GPU 0"),
         (Need(mem_mib=15 * GIB), FOUR, "GPU 3"),
         (Need(mem_mib=5 * GIB), box(gpu(0, 50), gpu(1, 20), gpu(2, 7)), "GPU 2"),
-        (Need(mem_mib=5 * GIB, prefer=("GPU-111-cafe",)), box(gpu(0, 50), gpu(1, 20), gpu(2, 7)), "GPU 1"),
-        (Need(mem_mib=30 * GIB, prefer=("GPU-111-cafe",)), box(gpu(0, 50), gpu(1, 20), gpu(2, 7)), "GPU 0"),
         (Need(mem_mib=30 * GIB, gpus=2), box(gpu(0, 50), gpu(1, 20), gpu(2, 7), gpu(3, 17)), "GPU 1,3"),
         (Need(mem_mib=5 * GIB, gpus=("GPU-333",)), FOUR, "GPU 3"),
         (Need(mem_mib=5 * GIB, gpus=("GPU-333-cafe", "GPU-000")), FOUR, "GPU 0,3"),
@@ -121,16 +118,19 @@ def test_a_refusal_names_the_gpu_with_most_room() -> None:
     assert (refused.most_free_index, round((refused.most_free_mib or 0) / GIB, 1)) == (3, 50.8)
 
 
-def test_a_preview_counts_replicas_that_come_before() -> None:
-    answers = preview(Need(mem_mib=20 * GIB), 4, box(gpu(0, 30), gpu(1, 45)))
-    assert [answer.where if isinstance(answer, Placed) else "-" for answer in answers] == [
-        "GPU 0",
-        "GPU 1",
-        "GPU 1",
-        "-",
-    ]
-    on_cpu = preview(Need(mem_mib=15 * GIB, gpus=0), 3, FOUR)
-    assert [isinstance(answer, Placed) for answer in on_cpu] == [True, True, False]
+def places(need: Need, rooms: Rooms, count: int) -> list[str]:
+    """Where each of `count` replicas goes, one after the other."""
+    found = []
+    for _ in range(count):
+        answer = place(need, rooms)
+        found.append(answer.where if isinstance(answer, Placed) else "-")
+        rooms = promised(rooms, answer) if isinstance(answer, Placed) else rooms
+    return found
+
+
+def test_a_promise_counts_for_replicas_that_come_after() -> None:
+    assert places(Need(mem_mib=20 * GIB), box(gpu(0, 30), gpu(1, 45)), 4) == ["GPU 0", "GPU 1", "GPU 1", "-"]
+    assert places(Need(mem_mib=15 * GIB, gpus=0), FOUR, 3) == ["CPU", "CPU", "-"]
 
 
 def sample(*gpus: GpuSample, rss_mib: float = 0.0, ram_used_mib: float = 10 * GIB) -> Sample:
@@ -215,7 +215,7 @@ def test_memory_is_never_promised_twice_and_order_of_gpus_does_not_matter(
     left = {one.uuid: mib - margin_mib for one, mib in zip(rooms.gpus, free, strict=True)}
     for mem_mib, gpus in needs:
         need = Need(mem_mib=mem_mib, gpus=gpus)
-        (answer,) = preview(need, 1, rooms, margin_mib)
+        answer = place(need, rooms, margin_mib)
         assert place(need, replace(rooms, gpus=tuple(shuffled)), margin_mib) == answer
         if isinstance(answer, Refused) or not answer.uuids:
             continue

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from worker_embed.gpu.host import kernel_driver
+from worker_embed.gpu.samples import NO_GPU
 
 LIBRARY = "libnvidia-ml.so.1"
 
@@ -20,7 +21,7 @@ LOST = {GPU_IS_LOST: "not reachable any more", RESET_REQUIRED: "needs a reset: n
 
 NO_START = {
     NO_PERMISSION: "no permission to use the NVIDIA driver: see the rights of /dev/nvidiactl",
-    DRIVER_NOT_LOADED: "no NVIDIA GPU: the NVIDIA driver is not loaded",
+    DRIVER_NOT_LOADED: f"{NO_GPU}: the NVIDIA driver is not loaded",
     FUNCTION_NOT_FOUND: f"{LIBRARY} is too old: it has no nvmlInitWithFlags",
 }
 
@@ -45,8 +46,8 @@ class Nvml:
         try:
             ctypes.CDLL(LIBRARY)
         except OSError as error:
-            missing = "No such file" in str(error)
-            raise NoGpus(f"no NVIDIA GPU: {LIBRARY} not found" if missing else f"no NVIDIA GPU: {error}") from error
+            why = f"{LIBRARY} not found" if "No such file" in str(error) else str(error)
+            raise NoGpus(f"{NO_GPU}: {why}") from error
         import pynvml  # after the library was found: a machine without GPU saves its memory and start time
 
         self._api = pynvml

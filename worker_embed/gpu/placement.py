@@ -73,8 +73,8 @@ class Need:
     mem_mib: float
     gpus: int | tuple[str, ...] | None = None
     """How many, or which by UUID or its beginning; 0 is the CPU; `None` is one GPU where there is any, else the CPU."""
-    prefer: tuple[str, ...] = ()
-    """UUIDs where it ran before: taken again when it still fits there."""
+    estimated: bool = True
+    """`mem_mib` was computed, not measured on a replica like it."""
     who: str = "replica"
     """How refusals name it."""
 
@@ -115,17 +115,6 @@ def place(need: Need, rooms: Rooms, margin_mib: float = GPU_MARGIN_MIB) -> Place
     if isinstance(need.gpus, tuple):
         return _on_these(need, need.gpus, rooms, margin_mib)
     return _on_any(need, need.gpus or 1, rooms, margin_mib)
-
-
-def preview(need: Need, count: int, rooms: Rooms, margin_mib: float = GPU_MARGIN_MIB) -> list[Placed | Refused]:
-    """What would become of `count` more replicas, placed one after the other."""
-    answers: list[Placed | Refused] = []
-    for _ in range(count):
-        answer = place(need, rooms, margin_mib)
-        answers.append(answer)
-        if isinstance(answer, Placed):
-            rooms = promised(rooms, answer)
-    return answers
 
 
 def promised(rooms: Rooms, placed: Placed) -> Rooms:
@@ -210,7 +199,7 @@ def _fit(need: Need, count: int, gpus: Sequence[GpuRoom], rooms: Rooms, margin_m
     fits = [gpu for gpu in left if left[gpu] >= each_mib]
     if len(fits) < count:
         return _too_full(need, count, gpus, left, rooms.no_gpu)
-    fits.sort(key=lambda gpu: (gpu.uuid not in need.prefer, left[gpu], gpu.index))
+    fits.sort(key=lambda gpu: (left[gpu], gpu.index))
     taken = sorted(fits[:count], key=lambda gpu: gpu.index)
     return Placed(
         uuids=tuple(gpu.uuid for gpu in taken),

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+ASKING = "asking the NVIDIA driver"
+"""The notice while nobody knows yet whether there are GPUs."""
+NO_GPU = "no NVIDIA GPU"
+"""How a notice begins that is a plain fact, and no trouble."""
+
 
 class GpuProcess(msgspec.Struct, frozen=True, array_like=True):
     """One process on one GPU."""

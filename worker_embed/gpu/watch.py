@@ -12,7 +12,7 @@ import msgspec
 
 from worker_embed.gpu.nvml import DriverChanged, GpuLost, NoGpus, Nvml
 from worker_embed.gpu.reader import STALE_SWEEPS, GpuReader
-from worker_embed.gpu.samples import GpuEvent, GpuSample
+from worker_embed.gpu.samples import ASKING, NO_GPU, GpuEvent, GpuSample
 from worker_embed.gpu.xid import FATAL, XidWatch
 
 TRY_AGAIN_S = 30.0
@@ -43,7 +43,7 @@ class GpuWatch:
     def __init__(self, interval_s: float, ram_mib: Callable[[], tuple[float, float]]) -> None:
         self._interval_s = interval_s
         self._ram_mib = ram_mib
-        self._notice = "asking the NVIDIA driver"
+        self._notice = ASKING
         self._driver = ""
         self._reader: GpuReader | None = None
         self._over = False
@@ -95,7 +95,7 @@ class GpuWatch:
         self._driver = nvml.driver
         reader = GpuReader(nvml, self._ram_mib)
         if not reader.gpus:
-            self._notice = f"no NVIDIA GPU: driver {nvml.driver} lists none"
+            self._notice = f"{NO_GPU}: driver {nvml.driver} lists none"
             return
         watch = XidWatch(nvml, [(gpu.handle, gpu.row.index, gpu.row.uuid) for gpu in reader.gpus])
         threading.Thread(target=watch.listen, args=(self._heard,), name="xids", daemon=True).start()
