@@ -36,7 +36,7 @@ class LogsScreen(TextScreen):
         Hint("logs.wrap"),
         Hint("logs.times"),
         Hint("logs.level"),
-        Hint("logs.since_longer", keys="< >"),
+        Hint("logs.since_longer", title="since", keys="< >"),
         Hint("logs.columns"),
         Hint("logs.line"),
         Hint("logs.clear"),
@@ -58,7 +58,8 @@ class LogsScreen(TextScreen):
         self.previous = previous
         self.buffer = LogBuffer()
         self.sources: Sequence[str] = ()
-        self.replicas: set[str] = set()
+        self.has_read = False
+        self.states: frozenset[tuple[str, str]] = frozenset()
         self.not_before_s: float | None = None
 
     def body(self) -> ComposeResult:
@@ -85,12 +86,12 @@ class LogsScreen(TextScreen):
         return title(f"Models > {self.key.partition('/')[2]} > logs", *how)
 
     def draw(self) -> None:
-        """A replica that is new has a log that is not read yet."""
-        replicas = {r.key for r in self.view.replicas if r.model == self.key}
-        if not self.replica and replicas - self.replicas:
-            if self.replicas:
-                self.read()
-            self.replicas |= replicas
+        """Look again for logs whenever a replica that has none yet is in another state."""
+        states = frozenset((r.key, r.state) for r in self.view.replicas if r.model == self.key)
+        changed = {replica for replica, _ in states - self.states}
+        self.states = states
+        if self.has_read and not self.replica and changed - set(self.sources):
+            self.read()
 
     def say_how(self) -> None:
         """Name in the head what was chosen."""
@@ -114,6 +115,7 @@ class LogsScreen(TextScreen):
         self.pager.show(())
         try:
             self.sources = (self.replica,) if self.replica else await self.fleet.logs.sources(self.key)
+            self.has_read = True
             self.say_how()
             if not self.sources:
                 self.tell("No replica has written a log yet; it appears here as soon as one does.")

@@ -13,7 +13,7 @@ from console.app import Console
 from screens.log_lines import LogBuffer, Look, json_columns, laid_out, short_names
 from screens.logs import LogsScreen
 from screens.models import ModelsScreen
-from tests.fleet import NOW_S, StillFleet, model, painted, shows, until
+from tests.fleet import NOW_S, StillFleet, model, painted, replica, shows, until
 from tests.screens.scenes import HOSTILE, KEY, SAFE, box, line, still
 
 
@@ -62,6 +62,17 @@ async def test_the_log_of_a_new_replica_is_read_too() -> None:
         first, *_ = fleet.view().replicas
         fleet.show(replicas=(first, replace(first, key="qwen3-32b-zzzzz")))
         await shows(pilot, "zzzzz three")
+
+
+@pytest.mark.anyio
+async def test_a_model_without_logs_says_so_until_there_is_one() -> None:
+    fleet = StillFleet(model("qwen3-32b"))
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("l")
+        await shows(pilot, "No replica has written a log yet")
+        fleet.logs.by_source["qwen3-32b-x7k2q"] = [line("born")]
+        fleet.show(replicas=(replica("qwen3-32b-x7k2q", "qwen3-32b", state="Starting"),))
+        await shows(pilot, "born")
 
 
 @pytest.mark.anyio
