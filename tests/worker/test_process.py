@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -161,7 +162,9 @@ async def test_log_has_neither_keys_nor_bodies(box: Rig) -> None:
         await box.tells("GeneralError")
         process.send_signal(signal.SIGTERM)
         _, stderr = await ended(process)
-    told = (box.folder / "log").read_text() + box.events.read_text() + stderr
+    lines = (box.folder / "log").read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (info|warning|error) ", line) for line in lines)
+    told = "".join(lines) + box.events.read_text() + stderr
     assert "GeneralError" in told
     assert key not in told
     assert "secret wish" not in told
