@@ -224,6 +224,8 @@ class Console(FleetApp):
         """Ask what becomes of running models, see to it, and end; where that fails, stay and say why."""
         from screens.leave import LeaveDialog
 
+        if isinstance(self.screen, LeaveDialog):
+            return
         models = self.fleet.view().models
         running = sum(model.ready > 0 for model in models)
         if not self.leaving.leads:

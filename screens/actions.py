@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 from textual.binding import Binding, BindingType
@@ -195,6 +196,7 @@ def bindings(*scopes: Scope) -> list[BindingType]:
     ]
 
 
+@cache
 def mutating(scopes: tuple[Scope, ...]) -> frozenset[str]:
     """Verbs of these scopes that change something."""
     return frozenset(action.verb for action in ACTIONS if action.mutates and action.scope in scopes)

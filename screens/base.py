@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from textual import getters, on, work
 from textual.app import App, ComposeResult
 from textual.events import ScreenResume
-from textual.reactive import reactive, var
+from textual.reactive import var
 from textual.screen import Screen
 
 from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
@@ -69,7 +69,7 @@ class FleetScreen(Screen[None]):
     HINTS: ClassVar[Sequence[Hint]] = ALWAYS
 
     app = getters.app(FleetApp)
-    view: reactive[FleetView] = reactive(FleetView())
+    view: var[FleetView] = var(FleetView())
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__()

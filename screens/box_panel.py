@@ -14,7 +14,7 @@ from operator_embed.fleet.gpus import GpuView
 from operator_embed.fleet.models import History
 from screens.format import Spans, Tone, age, fit, gib, mean, pct, stale
 from screens.tones import TONE_OF_MARK, gpu_mark
-from screens.widgets.history import braille_line, scaled
+from screens.widgets.history import braille, scaled
 from screens.widgets.panel import heading
 
 ReadHistory = Callable[[str, float, int], History]
@@ -45,8 +45,7 @@ def gpu_names(gpus: Sequence[GpuView], short: bool) -> str:
 
 def graph(samples: History, width: int, height: int, top: float = 100.0) -> tuple[str, ...]:
     """An area chart of `height` lines, from 0 to `top`."""
-    parts = scaled(samples, top)
-    return tuple(braille_line(parts, width, height, y) for y in range(height))
+    return braille(scaled(samples, top), width, height)
 
 
 def _heading(view: FleetView, width: int, span: str) -> Spans:

@@ -23,7 +23,7 @@ from screens.widgets.hints import Hints
 from screens.widgets.lines import Lines
 from screens.widgets.table import Table
 
-LOADING = "loading"
+LOADING = frozenset({"", "loading"})
 NO_LEADER = "NO LEADER"
 ROW_VERBS = frozenset(action.verb for action in ACTIONS if action.scope == "model") - {"add"}
 
@@ -72,14 +72,15 @@ class ModelsScreen(ModelActions):
         self.table.use(ON_GPUS if view.gpus else ON_CPU)
         self.table.show(view.models, view.at_s)
         self.query_one("#box", Lines).show(partial(box_lines, view, self.fleet.history))
-        self.query_one("#first", Lines).show(partial(first_run, view))
+        if not view.models:
+            self.query_one("#first", Lines).show(partial(first_run, view))
         self.failures.head = failures_head(view)
         self.failures.show(view.failures, view.at_s)
         self._offer(view.models)
 
     def _offer(self, models: Sequence[ModelView]) -> None:
         """Without models there is one key that matters; while they are loaded, nobody knows that there are none."""
-        first = not models and self.view.context.headline != LOADING
+        first = not models and self.view.context.headline not in LOADING
         if self.has_class("-first") != first:
             self.set_class(first, "-first")
             (self.table if models else self.failures).focus()

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 LEFT = (0x00, 0x40, 0x44, 0x46, 0x47)
 RIGHT = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
 
 
+CELLS = [[chr(0x2800 + left + right) if left or right else " " for right in RIGHT] for left in LEFT]
+
+
+@lru_cache(maxsize=256)
+def braille(samples: tuple[float | None, ...], width: int, height: int) -> tuple[str, ...]:
+    """An area chart of 0..1 as lines, newest right, two samples a cell; `None` is a gap, zero a base line.
+
+    Charts are kept: most of them stand still between two views.
+    """
+    tops = [0] * (2 * width - len(samples))
+    tops += [0 if s is None else max(1, round(s * 4 * height)) for s in samples[-2 * width :]]
+    lines = []
+    for base in range(4 * (height - 1), -1, -4):
+        dots = [min(max(top - base, 0), 4) for top in tops]
+        lines.append("".join([CELLS[a][b] for a, b in zip(dots[::2], dots[1::2], strict=True)]))
+    return tuple(lines)
+
+
 def braille_line(samples: Sequence[float | None], width: int, height: int, y: int) -> str:
-    """Line `y` of an area chart of 0..1, newest right, two samples a cell; `None` is a gap, zero a base line."""
-    shown = [None] * (2 * width - len(samples)) + list(samples[-2 * width :])
-    base = 4 * (height - 1 - y)
-    dots = [0 if s is None else min(max(max(1, round(s * 4 * height)) - base, 0), 4) for s in shown]
-    pairs = zip(dots[::2], dots[1::2], strict=True)
-    return "".join(chr(0x2800 + LEFT[a] + RIGHT[b]) if a or b else " " for a, b in pairs)
+    """Line `y` of such a chart."""
+    return braille(tuple(samples), width, height)[y]
 
 
 def scaled(samples: Sequence[float | None], top: float | None = None) -> tuple[float | None, ...]:
