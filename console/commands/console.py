@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
-import platform
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -18,6 +17,8 @@ from operator_embed.box.home import Home
 from operator_embed.fleet.fleet import ContextView
 
 if TYPE_CHECKING:
+    import argparse
+
     from console.wiring import EngineThread
     from operator_embed.box.fleet import BoxFleet
 
@@ -44,7 +45,7 @@ async def _console(home: Home, chosen: Settings) -> None:
     from console.app import Console
     from console.late import LateFleet
 
-    fleet = LateFleet(ContextView(name=platform.node(), headline="loading", api_url=chosen.api_url))
+    fleet = LateFleet(ContextView(name=os.uname().nodename, headline="loading", api_url=chosen.api_url))
     async with AsyncExitStack() as ending:
 
         async def load() -> None:

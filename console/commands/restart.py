@@ -16,6 +16,7 @@ def restart(options: argparse.Namespace) -> int:
     keys = [key_of(name, options.namespace) for name in options.names]
 
     async def act(fleet: BoxFleet) -> int:
+        await fleet.known()
         asked_s = time.time()
         for key in keys:
             await fleet.models.restart(key)

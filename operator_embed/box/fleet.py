@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import platform
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from operator_embed.aimodel import AIModel
 from operator_embed.box.box_logs import BoxLogs
 from operator_embed.box.box_models import BoxModels
-from operator_embed.box.box_queues import BoxQueues
 from operator_embed.box.box_requests import BoxRequests
-from operator_embed.box.chronicle import Chronicle
 from operator_embed.box.database import StoreError
 from operator_embed.box.gpu_kill import BoxGpus
 from operator_embed.box.home import Home
@@ -27,6 +26,10 @@ from operator_embed.box.store import Store
 from operator_embed.fleet.fleet import ContextView, EventView, FleetView
 from operator_embed.fleet.models import History, ModelView, State
 from operator_embed.fleet.text import safe_text
+
+if TYPE_CHECKING:
+    from operator_embed.box.box_queues import BoxQueues
+    from operator_embed.box.chronicle import Chronicle
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class BoxFleet:
         self._events: Rows[EventView] = Rows(lambda: next(versions))
         self._client = ViewClient(home.engine_socket)
         self._view = FleetView(
-            context=ContextView(name=platform.node(), headline="loading", api_url=api_url), at_s=clock()
+            context=ContextView(name=os.uname().nodename, headline="loading", api_url=api_url), at_s=clock()
         )
         self._followers: set[asyncio.Event] = set()
         self._news = asyncio.Event()
@@ -60,9 +63,18 @@ class BoxFleet:
         self._alone_s = clock()
         self.models = BoxModels(self.store, self.view)
         self.gpus = BoxGpus(self.view)
-        self.queues = BoxQueues(home)
+        self._queues: BoxQueues | None = None
         self.logs = BoxLogs(home)
         self.requests = BoxRequests(api_url)
+
+    @property
+    def queues(self) -> BoxQueues:
+        """Loaded when first used: most commands ask no queue."""
+        if self._queues is None:
+            from operator_embed.box.box_queues import BoxQueues
+
+            self._queues = BoxQueues(self._home)
+        return self._queues
 
     def store(self) -> Store:
         """This process's connection; opened when first used. Raises `StoreError`, `HomeError`."""
@@ -79,7 +91,8 @@ class BoxFleet:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.queues.close()
+        if self._queues is not None:
+            await self._queues.close()
         if self._store is not None:
             self._store.close()
 
@@ -148,6 +161,8 @@ class BoxFleet:
 
     def _past_events(self) -> tuple[EventView, ...]:
         if self._chronicle is None:
+            from operator_embed.box.chronicle import Chronicle
+
             self._chronicle = Chronicle(self.store())
         return self._events.keep(self._chronicle.views())
 
