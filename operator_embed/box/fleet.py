@@ -143,7 +143,7 @@ class BoxFleet:
                 async for _ in self._client.follow():
                     if self._client.complete:
                         self._show(self._client.view)
-            self._alone_s = self._alone_s if self._view.context.leader_pid is None else self._clock()
+                self._alone_s = self._clock()
             await asyncio.sleep(TRY_EVERY_S)
 
     async def _tick(self) -> None:
