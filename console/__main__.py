@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-
-from console.commands.parser import parser
+from types import SimpleNamespace
+from typing import Any
 
 INTERRUPTED, CUT_OFF = 130, 141
 """Exit codes: what a shell makes of SIGINT and SIGPIPE."""
+WITHOUT_ARGUMENTS = {"command": "console.console", "once": False}
+"""What the parser makes of them; loading it would be a tenth of the time to the console's first frame."""
 
 
 def main() -> int:
@@ -20,7 +22,7 @@ def main() -> int:
 
 def run(argv: Sequence[str]) -> int:
     """Parse and run one command; errors are a line each on standard error."""
-    options = parser().parse_args(argv)
+    options = _parse(argv) if argv else SimpleNamespace(**WITHOUT_ARGUMENTS)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     module, _, function = options.command.rpartition(".")
@@ -37,6 +39,13 @@ def run(argv: Sequence[str]) -> int:
 
         return report(error)
     return code
+
+
+def _parse(argv: Sequence[str]) -> Any:
+    """The options of a command; ends the process where there is no such one."""
+    from console.commands.parser import parser
+
+    return parser().parse_args(argv)
 
 
 if __name__ == "__main__":

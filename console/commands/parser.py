@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
             ("uplion chat smollm2 'Say hello'", "ask a model"),
         ),
     )
-    top.add_argument("--version", action=Version, nargs=0, help="print the version and end")
+    top.add_argument("--version", action=Version, nargs=0, default=argparse.SUPPRESS, help="print the version and end")
     top.add_argument("--once", action="store_true", help="print the main screen as text and end")
     _node_flags(top, ascii_too=True)
     top.set_defaults(command="console.console")
