@@ -19,6 +19,7 @@ __all__ = [
     "fit",
     "fit_middle",
     "gib",
+    "gib_sum",
     "mean",
     "pct",
     "plural",
@@ -26,6 +27,7 @@ __all__ = [
     "safe_text",
     "span",
     "stale",
+    "watt_hours",
     "watts",
 ]
 
@@ -96,6 +98,16 @@ def gib(mib: float | None) -> str:
     if mib <= 0:
         return "0"
     return "<0.1" if mib < 51.2 else f"{mib / 1024:.1f}"
+
+
+def gib_sum(mib: float | None) -> str:
+    """GiB without decimals from ten up: `244`, `1.6`, `<0.1`, `0`."""
+    return gib(mib) if mib is None or mib < 10_240 else f"{mib / 1024:.0f}"
+
+
+def watt_hours(value: float) -> str:
+    """`140 Wh`, `9.1 kWh`."""
+    return f"{value:.0f} Wh" if value < 999.5 else f"{value / 1e3:.1f} kWh"
 
 
 def watts(value: float | None) -> str:

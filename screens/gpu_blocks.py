@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from rich.cells import cell_len
 
@@ -15,7 +16,7 @@ from screens.tones import TONE_OF_MARK, gpu_mark
 WIDE_CELLS = 120
 METRICS: Mapping[str, str] = {"util": "utilisation", "vram": "VRAM", "power": "power", "temp": "heat"}
 SEEN_MIB = 64.0
-"""What strangers take from here on is worth a cell."""
+"""What is used from here on is worth a cell."""
 SPANS_S = (120.0, 600.0, 3_600.0)
 
 
@@ -39,11 +40,9 @@ def ledger(gpu: GpuView, width: int) -> Spans:
         return ((fit("?", width), "muted"),)
     used = gpu.ours_mib or 0.0
     others = max(0.0, gpu.used_mib - used)
-    parts = (("█", used), ("▒", max(0.0, gpu.claimed_mib - used)), ("x", others))
-    cells = [(char, round(mib / gpu.total_mib * width)) for char, mib in parts]
-    if others >= SEEN_MIB:
-        cells[-1] = ("x", max(1, cells[-1][1]))
-    bar = "".join(char * number for char, number in cells)[:width]
+    parts = (("█", used, SEEN_MIB), ("▒", max(0.0, gpu.claimed_mib - used), inf), ("x", others, SEEN_MIB))
+    cells = (char * max(round(mib / gpu.total_mib * width), mib >= seen_mib) for char, mib, seen_mib in parts)
+    bar = "".join(cells)[:width]
     return ((bar, ""), ("·" * (width - len(bar)), "muted"))
 
 

@@ -19,7 +19,7 @@ from operator_embed.fleet.gpus import GpuProcessView, GpuView
 from screens.actions import Hint, Scope, bindings
 from screens.base import FleetScreen
 from screens.box_panel import ReadHistory, box_lines, gpu_names
-from screens.format import Spans, age, count, gib, mean, pct, rate, stale, watts
+from screens.format import Spans, age, count, gib, gib_sum, mean, pct, rate, stale, watt_hours, watts
 from screens.gpu_blocks import METRICS, SPANS_S, Look, block, span_text
 from screens.tones import event_mark, event_tone
 from screens.widgets.blocks import Blocks
@@ -135,12 +135,12 @@ class GpusScreen(FleetScreen):
             return ((1, (("no GPUs", ""),)),)
         silent = panel.stale or any(gpu.stale for gpu in gpus)
         used, total, claimed = (
-            sum(getattr(gpu, name) or 0.0 for gpu in gpus) / 1024 for name in ("used_mib", "total_mib", "claimed_mib")
+            gib_sum(sum(getattr(gpu, name) or 0.0 for gpu in gpus)) for name in ("used_mib", "total_mib", "claimed_mib")
         )
         power_w = sum(known) if (known := [gpu.power_w for gpu in gpus if gpu.power_w is not None]) else None
         figure, unit = watts(power_w).split(" ")
         util = f"{stale(pct(mean(tuple(gpu.util_pct for gpu in gpus))), silent)} %"
-        memory = f"{stale(f'{used:.0f}', silent)}/{total:.0f} GiB, claimed {claimed:.0f}"
+        memory = f"{stale(used, silent)}/{total} GiB, claimed {claimed}"
         energy = panel.energy_wh_today
         parts = (
             (gpu_names(gpus, True), True),
@@ -149,7 +149,7 @@ class GpusScreen(FleetScreen):
             (f"VRAM {memory}" if wide else memory, True),
             (f"{stale(figure, silent)} {unit}", True),
             (f"{rate(panel.tok_per_j)} tok/J", panel.tok_per_j is not None),
-            (f"{(energy or 0.0) / 1e3:.1f} kWh today", wide and energy is not None),
+            (f"{watt_hours(energy or 0.0)} today", wide and energy is not None),
         )
         notice: Spans = ((f"   ~ {panel.notice}", "warning"),) if panel.notice and panel.warning else ()
         return ((1, (("   ".join(text for text, said in parts if said), ""), *notice)),)

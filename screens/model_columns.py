@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from operator_embed.fleet.fleet import FailureView, FleetView
 from operator_embed.fleet.models import ModelView
-from screens.format import Spans, Tone, age, count, gib, mean, pct, plural, rate, stale, watts
+from screens.format import Spans, Tone, age, count, gib, gib_sum, mean, pct, plural, rate, stale, watts
 from screens.tones import TONE_OF_MARK, event_mark, event_tone, model_mark, model_tone, model_word
 from screens.widgets.columns import Column
 from screens.widgets.history import shape
@@ -185,7 +185,7 @@ def _gpus(view: FleetView, wide: bool) -> Fields:
     figure, unit = watts(power).split(" ")
     return (
         (83, ((f"GPU {util} %", ""),)),
-        (93, ((f"VRAM {stale(_whole_gib(used), silent)}/{_whole_gib(total)} GiB", ""),)),
+        (93, ((f"VRAM {stale(gib_sum(used), silent)}/{gib_sum(total)} GiB", ""),)),
         (111, ((f"{stale(figure, silent)} {unit}", ""),)),
     )
 
@@ -196,10 +196,6 @@ def _host(view: FleetView, wide: bool) -> Fields:
         return ((71, ((cpu, ""),)),)
     ram = f"RAM {gib(view.host.ram_used_mib)}/{gib(view.host.ram_total_mib)} GiB"
     return ((83, ((cpu, ""),)), (93, ((ram, ""),)))
-
-
-def _whole_gib(mib: float | None) -> str:
-    return "?" if mib is None else f"{mib / 1024:.0f}"
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

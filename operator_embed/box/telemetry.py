@@ -153,8 +153,8 @@ class Telemetry:
 
     def throttled_share(self, uuid: str, now_s: float) -> float:
         """Part of the last hour in which a GPU was slowed down."""
-        minutes = self.rings.read(f"gpu/{uuid}/throttled", 3600, 60, now_s)
-        return sum(minute or 0.0 for minute in minutes) / 60
+        parts = self.rings.read(f"gpu/{uuid}/throttled", 3600, 360, now_s)
+        return sum(part or 0.0 for part in parts) / len(parts)
 
 
 def _percent(part: float | None, whole: float | None) -> float | None:
