@@ -20,13 +20,18 @@ import msgspec
 
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.box.home import Home
+from operator_embed.box.ports import recorded_port
 from operator_embed.fleet.fleet import FleetView
 from operator_embed.fleet.models import ModelView, ReplicaView, State
 from worker_embed.process import environment, proc
+from worker_embed.queue.open import open_queue
+from worker_embed.queue.port import Backlog
 
 LIMIT_S = 60.0
 """For anything that happens by itself; a machine may be busy with other things."""
 STOP_S = 50.0
+RESTART_S = 0.1
+"""systemd's own `RestartSec`."""
 NEWS_S = 1.5
 """Until a view knows what a death has changed."""
 TAIL_LINES = 25
@@ -55,28 +60,24 @@ class Box:
 
     async def start(self) -> None:
         """Run `uplion serve`, again whenever it dies, until `stop`."""
+        self.open_up()
+        self._restarting = asyncio.create_task(self._restart())
+        try:
+            await self.until(lambda view: view.context.leader_pid is not None)
+        except AssertionError as error:
+            raise AssertionError(self.logs()) from error
+
+    def open_up(self) -> None:
+        """Look at a box that somebody else will lead."""
         Box.open.add(self)
         self.home.prepare()
         self.fleet.start()
-        self.lead()
-        await self.until(lambda view: view.context.leader_pid is not None)
-
-    def lead(self) -> None:
-        """Have `uplion serve` running from now on."""
-        if self._restarting is None:
-            self._restarting = asyncio.create_task(self._restart())
-
-    async def abdicate(self) -> None:
-        """Let nobody restart `uplion serve` any more; it runs on."""
-        if self._restarting is not None:
-            self._restarting.cancel()
-            await asyncio.wait([self._restarting])
-            self._restarting = None
 
     async def _restart(self) -> None:
         while True:
             self.serve = await self.run("serve")
             await self.serve.wait()
+            await asyncio.sleep(RESTART_S)
 
     async def run(self, *command: str, **env: str) -> asyncio.subprocess.Process:
         """Start a command of `uplion` on this box."""
@@ -102,28 +103,24 @@ class Box:
 
     async def stop(self) -> None:
         """Ctrl+c, and nothing of this box is left anywhere."""
-        await self.abdicate()
-        left: dict[int, str] = {}
+        if self._restarting is not None:
+            self._restarting.cancel()
+            await asyncio.wait([self._restarting])
         try:
-            if leader := self.leader():
-                os.kill(leader, signal.SIGINT)
-                if self.serve is not None and self.serve.pid == leader:
-                    async with asyncio.timeout(STOP_S):
-                        await self.serve.wait()
-                await self.happens(lambda: not self.processes(), STOP_S)
-            await self.fleet.close()
-            left = self.processes()
-            sockets = [str(path) for path in self.home.sockets.rglob("*") if path.is_socket()]
-            assert not left, f"processes left over: {left}"
-            assert not sockets, f"sockets left over: {sockets}"
+            for pid in filter(None, {self.leader(), self.serve.pid if self.serve else None}):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            await self.happens(lambda: not self.processes(), STOP_S)
         finally:
             Box.open.discard(self)
             await self.fleet.close()
             for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            sockets = [str(path) for path in self.home.sockets.rglob("*") if path.is_socket()]
             shutil.rmtree(self.home.sockets, ignore_errors=True)
             shutil.rmtree(self.home.root, ignore_errors=True)
+        assert not sockets, f"left over: {sockets}"
 
     def leader(self) -> int | None:
         """Pid of whoever holds the lock."""
@@ -134,8 +131,8 @@ class Box:
     async def apply(self, text: str) -> None:
         await self.fleet.models.apply(text)
 
-    async def static(self, name: str, *, source: str = "static:", **spec: Any) -> str:
-        """Apply a model that answers without a model; its key."""
+    async def static(self, name: str, *, source: str, **spec: Any) -> str:
+        """Apply a model that answers without one; its key."""
         await self.apply(manifest(name, source=source, engine="static", **spec))
         return f"default/{name}"
 
@@ -156,7 +153,7 @@ class Box:
         """Wait for something that no view shows."""
         deadline_s = time.monotonic() + within_s
         while not happened():
-            assert time.monotonic() < deadline_s, f"not within {within_s:.0f} s; {summary(self.fleet.view())}"
+            assert time.monotonic() < deadline_s, f"not within {within_s:.0f} s; {self.processes()}"
             await asyncio.sleep(0.02)
 
     async def running(self, key: str, replicas: int = 1) -> tuple[ReplicaView, ...]:
@@ -197,9 +194,14 @@ class Box:
         assert row is not None, f"{key} is not there; {summary(self.fleet.view())}"
         return row
 
-    def events(self, model: str = "") -> list[str]:
-        """Reasons of what happened, oldest first."""
-        return [event.reason for event in reversed(self.fleet.view().events) if model in ("", event.model)]
+    async def backlog(self, topic: str) -> Mapping[str, Backlog]:
+        """What the broker itself says of a topic."""
+        token = (self.home.nats / "token").read_text().strip()
+        queue = await open_queue(f"nats://127.0.0.1:{recorded_port(self.home.ports, 'nats')}", token=token, name="test")
+        try:
+            return await queue.backlog([topic])
+        finally:
+            await queue.close()
 
     # Its processes
 

@@ -30,7 +30,7 @@ async def box() -> AsyncIterator[Box]:
 
 
 async def test_unknown_and_stopped_models_are_refused_at_once(box: Box, clients: Clients) -> None:
-    await box.static("still", replicas=0)
+    await box.static("still", source=SOURCE, replicas=0)
     await box.until(lambda view: (row := find(view, "default/still")) and row.state == "Stopped")
     for stream in (False, True):
         assert (await clients.ask("nobody", stream=stream)).outcome("") == "error 404 model_not_found"
