@@ -13,6 +13,7 @@ from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from operator_embed.fleet.fleet import Fleet, FleetError
 from operator_embed.fleet.models import State
@@ -101,9 +102,9 @@ class Console(FleetApp):
             self.call_after_refresh(self.run_worker, self._on_painted())
 
     @property
-    def crash(self) -> Exception | None:
-        """What ended the console, when that was nobody's wish."""
-        return self._exception
+    def crash(self) -> BaseException | None:
+        """What ended the console, when that was nobody's wish; of a worker, what it raised."""
+        return self._exception.error if isinstance(self._exception, WorkerFailed) else self._exception
 
     def _fatal_error(self) -> None:
         """Textual's own prints a page of code with the values of all names in it; `crash` is told by who runs us."""

@@ -12,15 +12,15 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import var
 from textual.strip import Strip
-from textual.widget import Widget
 
 from screens.format import Spans
+from screens.widgets.painted import Painted
 
 Compose = Callable[[str, bool, int], Sequence[Spans]]
 """Lines of a block, by its key, whether the cursor is on it, and the width."""
 
 
-class Blocks(Widget, can_focus=True):
+class Blocks(Painted, can_focus=True):
     """Draws the blocks that fit, the one under the cursor among them."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -107,9 +107,6 @@ class Blocks(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         _, spans, here = self._shown[y] if y < len(self._shown) else ("", (), False)
-        base = self.get_component_rich_style("blocks--cursor") if here else self.rich_style
-        segments = [
-            Segment(text, base if here or not tone else self.get_component_rich_style(f"blocks--{tone}"))
-            for text, tone in spans
-        ]
+        base = self.look("blocks--cursor") if here else self.look()
+        segments = [Segment(text, base if here or not tone else self.look(f"blocks--{tone}")) for text, tone in spans]
         return Strip(segments).adjust_cell_length(self.size.width, base)

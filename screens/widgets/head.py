@@ -9,10 +9,11 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.events import Resize
+from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from screens.format import Spans, Tone
+from screens.widgets.painted import Painted
 
 WIDE_CELLS = 120
 NORMAL_CELLS = 80
@@ -47,7 +48,7 @@ def placed(fields: Fields, width: int) -> Spans:
     return tuple(spans)
 
 
-class Head(Widget):
+class Head(Painted):
     """Drawn when what it says differs."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -91,26 +92,26 @@ class Head(Widget):
         wide = self.size.width >= WIDE_CELLS
         fields = placed(self._fields(wide), self.size.width)
         lines = (tabs_line(self._tabs, self._active, self.size.width), self._right(wide), fields)
-        if lines != self._lines:
-            self._lines = lines
-            self.refresh()
+        before, self._lines = self._lines, lines
+        for y, same in enumerate((before[:2] == lines[:2], before[2] == lines[2])):
+            if not same:
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def render_line(self, y: int) -> Strip:
         tabs, right, fields = self._lines
+        base = self.look()
         if y == 1:
             return self._filled([Segment(text, self._style(tone)) for text, tone in fields])
-        left = [Segment(text, self.rich_style + Style.from_meta({"@click": f"app.{action}"})) for text, action in tabs]
+        left = [Segment(text, base + Style.from_meta({"@click": f"app.{action}"})) for text, action in tabs]
         room = self.size.width - sum(cell_len(text) for text, _ in tabs) - sum(cell_len(text) for text, _ in right) - 1
-        between = Segment(" " * max(0, room), self.rich_style)
+        between = Segment(" " * max(0, room), base)
         return self._filled([*left, between, *(self._trouble(text, tone) for text, tone in right)])
 
     def _filled(self, segments: list[Segment]) -> Strip:
-        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+        return Strip(segments).adjust_cell_length(self.size.width, self.look())
 
     def _trouble(self, text: str, tone: Tone) -> Segment:
         return Segment(text, self._style(f"trouble-{tone}" if tone in {"error", "warning"} else tone))
 
     def _style(self, tone: str) -> Style:
-        if not tone:
-            return self.rich_style
-        return self.get_component_rich_style(f"head--{tone}")
+        return self.look(f"head--{tone}" if tone else "")

@@ -12,9 +12,9 @@ from rich.style import Style
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.strip import Strip
-from textual.widget import Widget
 
 from screens.actions import BY_ID, Hint, key_text
+from screens.widgets.painted import Painted
 
 WIDE_CELLS = 120
 LAST_TO_GO = ("everywhere.help", "everywhere.command_line", "table.filter")
@@ -51,7 +51,7 @@ def fit_hints(hints: Sequence[KeyHint], width: int) -> tuple[KeyHint, ...]:
     return tuple(kept)
 
 
-class Hints(Widget):
+class Hints(Painted):
     """Follows the bindings that are alive on its screen."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"hints--key", "hints--dead"}
@@ -102,9 +102,9 @@ class Hints(Widget):
 
     def render_line(self, y: int) -> Strip:
         wide = self.size.width >= WIDE_CELLS
-        base = self.rich_style
-        key_style = self.get_component_rich_style("hints--key")
-        dead_style = self.get_component_rich_style("hints--dead")
+        base = self.look()
+        key_style = self.look("hints--key")
+        dead_style = self.look("hints--dead")
         segments: list[Segment] = []
         for hint in fit_hints(self.shown, self.size.width):
             click = Style.from_meta({"@click": f"app.simulate_key({hint.key!r})"})

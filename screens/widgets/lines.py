@@ -9,14 +9,14 @@ from rich.segment import Segment
 from textual.events import Resize
 from textual.geometry import Region, Size
 from textual.strip import Strip
-from textual.widget import Widget
 
 from screens.format import Spans
+from screens.widgets.painted import Painted
 
 Compose = Callable[[Size], Sequence[Spans]]
 
 
-class Lines(Widget):
+class Lines(Painted):
     """Draws what a function makes of its size; a line that stayed the same is not drawn again."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -53,8 +53,5 @@ class Lines(Widget):
 
     def render_line(self, y: int) -> Strip:
         spans = self._lines[y] if y < len(self._lines) else ()
-        segments = [
-            Segment(text, self.get_component_rich_style(f"lines--{tone}") if tone else self.rich_style)
-            for text, tone in spans
-        ]
-        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+        segments = [Segment(text, self.look(f"lines--{tone}") if tone else self.look()) for text, tone in spans]
+        return Strip(segments).adjust_cell_length(self.size.width, self.look())

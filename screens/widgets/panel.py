@@ -8,9 +8,9 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.reactive import reactive
 from textual.strip import Strip
-from textual.widget import Widget
 
 from screens.format import Spans, Tone, fit
+from screens.widgets.painted import Painted
 
 LEAST_RULE_CELLS = 3
 
@@ -24,7 +24,7 @@ def heading(title: str, text: str, right: str, width: int, tone: Tone = "") -> S
     return ((f" {title}", "title"), (said, tone), (f" {rule}", "muted"), (f" {right}" if right else "", "muted"))
 
 
-class Heading(Widget):
+class Heading(Painted):
     """A panel's heading as a line of its own."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -53,8 +53,5 @@ class Heading(Widget):
     def render_line(self, y: int) -> Strip:
         title, text, right, tone = self.line
         spans = heading(title, text, right, self.size.width, tone)
-        styled = [
-            Segment(part, self.get_component_rich_style(f"heading--{look}") if look else self.rich_style)
-            for part, look in spans
-        ]
-        return Strip(styled).adjust_cell_length(self.size.width, self.rich_style)
+        styled = [Segment(part, self.look(f"heading--{look}") if look else self.look()) for part, look in spans]
+        return Strip(styled).adjust_cell_length(self.size.width, self.look())

@@ -23,6 +23,7 @@ from screens.format import Tone, fit, fit_middle
 from screens.widgets.arrangement import Arrangement
 from screens.widgets.columns import Column, Placed, R, lay_out, letters
 from screens.widgets.filter import Field
+from screens.widgets.painted import Painted
 from screens.widgets.panel import heading
 
 __all__ = ["Column", "Table"]
@@ -32,7 +33,7 @@ NOTE_LINE = 2
 """Where a table without rows says why."""
 
 
-class Table(ScrollView, Generic[R], can_focus=True):
+class Table(ScrollView, Painted, Generic[R], can_focus=True):
     """Rows under a fixed title line. The cursor belongs to a key, so it stays on its row when the order changes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -125,7 +126,6 @@ class Table(ScrollView, Generic[R], can_focus=True):
         self._letters: Mapping[str, Column[R]] = {}
         self._drawn: dict[int, tuple[object, ...]] = {}
         self._strips: LRUCache[tuple[object, ...], Strip] = LRUCache(512)
-        self._styles: dict[str, Style] = {}
 
     @property
     def rows(self) -> Sequence[R]:
@@ -190,7 +190,7 @@ class Table(ScrollView, Generic[R], can_focus=True):
         if (strip := self._strips.get(key)) is None:
             strip = self._strips[key] = self._strip(y)
         left, width = self.scroll_offset.x, self.size.width
-        return strip.crop(left, left + width).adjust_cell_length(width, self._style(""))
+        return strip.crop(left, left + width).adjust_cell_length(width, self.look(""))
 
     def _row_at(self, y: int) -> R | None:
         index = self.scroll_offset.y + y - 1
@@ -220,50 +220,43 @@ class Table(ScrollView, Generic[R], can_focus=True):
             return self._head_strip() if self.head[0] else self._titles_strip()
         if (row := self._row_at(y)) is None:
             note = f"   {self._why_empty()}" if y == NOTE_LINE and not self._rows else ""
-            return Strip([Segment(note, self._style(""))])
+            return Strip([Segment(note, self.look(""))])
         here = row.key == self.cursor
         chosen = here and self.has_focus
-        style = self._style("table--cursor" if here else "")
-        mark_style = style if chosen else style + ink(self._style("table--accent"))
+        style = self.look("table--cursor" if here else "")
+        mark_style = style if chosen else style + ink(self.look("table--accent"))
         segments = [Segment("*" if row.key in self.arrangement.marked else " ", mark_style)]
         for column, width in self._columns:
             tone: Tone = "" if chosen else column.tone(row)
             fitted = fitted_cell(column, row, self._at_s, width)
-            cell_style = style + ink(self._style(f"table--{tone}")) if tone else style
+            cell_style = style + ink(self.look(f"table--{tone}")) if tone else style
             segments.append(Segment(" " * column.gap + fitted, cell_style))
         return Strip(segments).extend_cell_length(self.size.width, style)
 
     def _head_strip(self) -> Strip:
         title, text, right = self.head
         return Strip(
-            Segment(part, self._style(f"table--{tone}" if tone else ""))
+            Segment(part, self.look(f"table--{tone}" if tone else ""))
             for part, tone in heading(title, text, right, self.size.width)
         )
 
     def _titles_strip(self) -> Strip:
         letter_of = {column: letter for letter, column in self._letters.items()}
-        segments = [Segment(" ", self._style(""))]
+        segments = [Segment(" ", self.look(""))]
         for column, width in self._columns:
             sorted_by = bool(column.title) and column.title == self.arrangement.title
-            style = self._style("table--sorted" if sorted_by else "table--columns")
+            style = self.look("table--sorted" if sorted_by else "table--columns")
             text = column_title(column, width, ("↑" if self.arrangement.reverse else "↓") if sorted_by else "")
             at = text.lower().find(letter_of[column]) if column in letter_of else -1
             if at < 0:
                 segments.append(Segment(text, style))
             else:
-                letter = Segment(text[at], self._style("table--letter"))
+                letter = Segment(text[at], self.look("table--letter"))
                 segments += [Segment(text[:at], style), letter, Segment(text[at + 1 :], style)]
         return Strip(segments)
 
-    def _style(self, component: str) -> Style:
-        """Looked up once a theme: every `refresh` empties Textual's own cache of them."""
-        if component not in self._styles:
-            self._styles[component] = self.get_component_rich_style(component) if component else self.rich_style
-        return self._styles[component]
-
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._styles.clear()
         self._strips.clear()
 
     def on_mount(self) -> None:
