@@ -33,6 +33,11 @@ def test_more_points_than_seconds_repeat_the_second() -> None:
     assert rings({0: 1, 1: 2}).read("gpu0", 2, 4, T0 + 1.9) == (1, 1, 2, 2)
 
 
+@pytest.mark.parametrize("points", [0, -4])
+def test_a_graph_without_room_has_no_points(points: int) -> None:
+    assert rings({0: 1}).read("gpu0", 120, points, T0) == ()
+
+
 def test_a_graph_moves_on_by_whole_points() -> None:
     history = rings({second: float(second % 7) for second in range(60)})
     early, late = history.read("gpu0", 60, 6, T0 + 51), history.read("gpu0", 60, 6, T0 + 59)

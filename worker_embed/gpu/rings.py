@@ -90,9 +90,11 @@ class Rings:
     def read(self, name: str, span_s: float, points: int, now: float) -> tuple[float | None, ...]:
         """The last `span_s` in `points` equal parts of time, each the mean of its values; `None` where there are none.
 
+        A graph without room asks for no points, or for less than none, and gets none.
+
         Parts begin at multiples of their length, so that a graph moves on by whole points and keeps its shape.
         """
-        if (series := self._series.get(name)) is None:
+        if points < 1 or (series := self._series.get(name)) is None:
             return (None,) * points
         part_s = span_s / points
         newest = math.floor(now / part_s)
