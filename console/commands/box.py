@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -22,6 +23,7 @@ def on_box(act: Callable[[BoxFleet], Awaitable[int]]) -> int:
     """Run `act` with the fleet of this box, following its leader; returns what it returns."""
     home = Home.default()
     chosen = settings.load(home.config)
+    logging.getLogger().addHandler(logging.NullHandler())
 
     async def run() -> int:
         fleet = BoxFleet(home, chosen.api_url)

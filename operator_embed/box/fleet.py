@@ -101,7 +101,11 @@ class BoxFleet:
         return Lock(self._home.lock).holder()
 
     async def known(self) -> FleetView:
-        """A view that is no older than this call: the leader's, or what is stored where nobody leads."""
+        """A view that is no older than this call: the leader's, or what is stored where nobody leads.
+
+        Raises `StoreError`.
+        """
+        self.store().version()
         if self.leader() is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STARTS_S):
