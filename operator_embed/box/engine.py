@@ -288,6 +288,7 @@ class Engine:
                 before = known
                 self._controller.wake_all()
                 self._dirty.set()
+            self._controller.wake(self._workloads.short())
 
     async def _every_second(self) -> None:
         while True:

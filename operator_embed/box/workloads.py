@@ -61,13 +61,12 @@ class Workloads:
         """Start and retire what one step allows; call it again when a worker's state has changed."""
         template = self._template(model)
         waiting = self.waiting.setdefault(model.key, {})
-        shortage = any(w.reason == "NothingFits" for w in waiting.values())
         lost = self.lost()
         running = [
             self._running(state, lost) for state in self.states(model.key) if state.labels.get("uid") == model.uid
         ]
         running += [Running(name=name, template=template) for name in waiting]
-        step = plan(wanted, running, template, room=not shortage)
+        step = plan(wanted, running, template, room=model.key not in self.short())
         for name in step.retire:
             if waiting.pop(name, None) is None:
                 self._retire(name)
@@ -108,6 +107,12 @@ class Workloads:
         number = asked if isinstance(asked, int) else len(asked)
         peak_mib = self.footprints.peak_mib.get(kind(self._template(model), number))
         return need if peak_mib is None else replace(need, mem_mib=peak_mib, estimated=False)
+
+    def short(self) -> set[str]:
+        """Keys of the AIModels that wait for room."""
+        return {
+            key for key, waiting in self.waiting.items() if any(w.reason == "NothingFits" for w in waiting.values())
+        }
 
     def learn(self) -> set[str]:
         """Note what ready replicas take; the keys of the AIModels for which that was news."""
