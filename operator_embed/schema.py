@@ -135,7 +135,7 @@ FIELDS: Constant = (
         name="gpus",
         attribute="gpus",
         kind="gpus",
-        help="GPUs of a replica: how many, or a list of UUIDs.",
+        help="GPUs of a replica: how many, or a list of UUIDs; by default one where its engine can use one.",
         least=0,
         most=64,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from operator_embed.aimodel import PAUSED, AIModel
+from operator_embed.aimodel import PAUSED, AIModel, Engine
 from operator_embed.autoscaler import bounds
 from operator_embed.box.facts import Facts
 from operator_embed.box.needs import Missing, engine_of
@@ -15,6 +15,11 @@ from operator_embed.fleet.text import safe_text
 from operator_embed.reconcile import Observed, Phase, Replica
 from worker_embed.gpu.placement import Need
 from worker_embed.gpu.samples import GpuSample, Sample, SessionSample
+
+UNUSED_GPU = (
+    "The xllamacpp that is installed computes on the CPU only: the GPU is held and not used. "
+    "Next: remove gpus, or install a wheel for CUDA."
+)
 
 
 def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
@@ -31,6 +36,7 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
     failure = next((e for e in facts.events if e.model == key and (e.severe or e.warning)), None)
     gpus = {uuid for name in names if name in facts.holds for uuid in facts.holds[name].gpus}
     series = f"model/{key}/backlog"
+    unused = UNUSED_GPU if gpus and facts.llama and engine_of(model) == Engine.LLAMA and not facts.llama.gpus else ""
     return ModelView(
         key=key,
         version=0,
@@ -78,7 +84,7 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
             )
             for c in model.status.conditions
         ),
-        why=safe_text(why(model, observed, decision, lying, traffic, now_s)),
+        why=safe_text(" ".join(filter(None, (why(model, observed, decision, lying, traffic, now_s), unused)))),
     )
 
 

@@ -10,15 +10,15 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from operator_embed.aimodel import RESTARTED_AT, AIModel
-from operator_embed.box.chronicle import last_words
+from operator_embed.aimodel import RESTARTED_AT, AIModel, Engine
 from operator_embed.box.facts import Hold, claims
 from operator_embed.box.footprints import Footprints, kind
 from operator_embed.box.home import Home
-from operator_embed.box.needs import Missing, need_of
+from operator_embed.box.needs import Missing, engine_of, need_of
+from operator_embed.box.replicas import replica_of
 from operator_embed.box.rollout import Running, plan
 from operator_embed.box.telemetry import Telemetry
-from operator_embed.reconcile import ANSWERING, WORKER_ERRORS, Observed, Phase, Replica
+from operator_embed.reconcile import ANSWERING, Observed, Phase, Replica
 from operator_embed.worker_env import Place, worker_env
 from worker_embed.engines.llama_build import LlamaBuild
 from worker_embed.gpu.placement import Need, Placed, Refused, Rooms, pin_env, place, rooms_of
@@ -29,7 +29,6 @@ from worker_embed.process.supervisor import Supervisor
 
 ROLE = "worker"
 SUFFIX_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-PHASES = {phase.value: phase for phase in Phase}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ class Workloads:
                 self._retire(state.id)
         for _ in range(step.start):
             waiting[self._new_name(model.name)] = Waiting(reason="Starting", message="", since_s=self.now())
-        fits = self._start_waiting(model, template, queue_ready)
+        fits = self._start_waiting(model, template, queue_ready, lost)
         if not waiting:
             del self.waiting[model.key]
         return Observed(replicas=self._replicas(model, template, lost), fits=fits)
@@ -98,9 +97,9 @@ class Workloads:
     def need(self, model: AIModel) -> Need | Missing | None:
         """What one more replica takes, by measure where there was one like it; `None` before that can be told."""
         rooms = self.rooms()
-        if rooms is None or self.llama is None:
+        if rooms is None or (self.llama is None and engine_of(model) == Engine.LLAMA):
             return None
-        need = need_of(model, self.home.weights, self.llama, has_gpus=bool(rooms.gpus))
+        need = need_of(model, self.home.weights, self.llama or LlamaBuild(), has_gpus=bool(rooms.gpus))
         if isinstance(need, Missing):
             return need
         asked = int(bool(rooms.gpus)) if need.gpus is None else need.gpus
@@ -143,21 +142,18 @@ class Workloads:
         """The AIModel is gone."""
         self.waiting.pop(key, None)
 
-    def _start_waiting(self, model: AIModel, template: str, queue_ready: bool) -> int | None:
+    def _start_waiting(self, model: AIModel, template: str, queue_ready: bool, lost: Mapping[str, str]) -> int | None:
         """Give each waiting replica a place, or a reason; returns how many replicas fit where that is limited."""
         waiting = self.waiting[model.key]
         fits: int | None = None
-        need, lost = self.need(model), self.lost()
-        if isinstance(need, Missing):
-            for name in waiting:
-                self._wait(waiting, name, need.reason, need.message)
-        if not isinstance(need, Need):
-            return fits
+        need = self.need(model)
         for name in list(waiting):
-            stay = (s for s in self.states(model.key) if s.phase is not process.Phase.STOPPING and s.id not in lost)
-            placed = sum(1 for _ in stay)
-            rooms = self.rooms()
-            if rooms is None:
+            stay = [s for s in self.states(model.key) if s.phase is not process.Phase.STOPPING and s.id not in lost]
+            placed, rooms = len(stay), self.rooms()
+            if isinstance(need, Missing):
+                self._wait(waiting, name, need.reason, need.message)
+                continue
+            if need is None or rooms is None:
                 continue
             found = place(replace(need, who=f"replica {placed + 1}"), rooms)
             if isinstance(found, Refused):
@@ -266,33 +262,6 @@ class Workloads:
             name = f"{model}-{''.join(secrets.choice(SUFFIX_LETTERS) for _ in range(5))}"
             if name not in self.supervisor.states():
                 return name
-
-
-def replica_of(state: ProcessState, template: str) -> Replica:
-    """A worker process as the operator sees it: what the supervisor knows, refined by what the worker says."""
-    change = state.change
-    said = change.reason if change else ""
-    phase, reason, message = PHASES[state.phase], "", change.message if change else ""
-    since_s = state.started_s
-    if state.phase in (process.Phase.CRASHED, process.Phase.BACKOFF):
-        reason = said if said in WORKER_ERRORS else ""
-        message = message if reason else last_words(state)
-    elif said in WORKER_ERRORS:
-        phase, reason = Phase.READY, said
-    elif said in PHASES and state.phase is not process.Phase.STOPPING:
-        phase = PHASES[said]
-    if change is not None:
-        since_s = max(since_s, change.at)
-    return Replica(
-        name=state.id,
-        phase=phase,
-        reason=reason,
-        message=message,
-        since_s=since_s,
-        ready_s=state.ready_s if phase in ANSWERING and not reason else None,
-        restarts=state.restarts,
-        current=not template or state.labels.get("template") == template,
-    )
 
 
 def _hold(labels: Mapping[str, str]) -> Hold:

@@ -86,6 +86,7 @@ async def test_a_replica_is_pinned_to_the_tightest_gpu_that_holds_it(box: Box) -
         environ = proc.environ(pid)
         assert (environ["CUDA_VISIBLE_DEVICES"], environ["CUDA_DEVICE_ORDER"]) == (pinned.key, "PCI_BUS_ID")
     assert pinned.models == ("smol",)
+    assert "computes on the CPU only: the GPU is held and not used" in box.model(KEY).why
     assert view.context.headline == "FAKE GPU"
     assert (view.gpu_panel.source, view.gpu_panel.driver) == ("fake", "580.95")
     assert pinned.claimed_mib >= (pinned.ours_mib or 0) > 50

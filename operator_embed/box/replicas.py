@@ -1,0 +1,37 @@
+"""A worker process as the operator sees it."""
+
+from __future__ import annotations
+
+from operator_embed.box.chronicle import last_words
+from operator_embed.reconcile import ANSWERING, WORKER_ERRORS, Phase, Replica
+from worker_embed.process import spec as process
+from worker_embed.process.spec import ProcessState
+
+PHASES = {phase.value: phase for phase in Phase}
+
+
+def replica_of(state: ProcessState, template: str) -> Replica:
+    """What the supervisor knows, refined by what the worker says; an empty `template` takes any as current."""
+    change = state.change
+    said = change.reason if change else ""
+    phase, reason, message = PHASES[state.phase], "", change.message if change else ""
+    since_s = state.started_s
+    if state.phase in (process.Phase.CRASHED, process.Phase.BACKOFF):
+        reason = said if said in WORKER_ERRORS else ""
+        message = message if reason else last_words(state)
+    elif said in WORKER_ERRORS:
+        phase, reason = Phase.READY, said
+    elif said in PHASES and state.phase is not process.Phase.STOPPING:
+        phase = PHASES[said]
+    if change is not None:
+        since_s = max(since_s, change.at)
+    return Replica(
+        name=state.id,
+        phase=phase,
+        reason=reason,
+        message=message,
+        since_s=since_s,
+        ready_s=state.ready_s if phase in ANSWERING and not reason else None,
+        restarts=state.restarts,
+        current=not template or state.labels.get("template") == template,
+    )
