@@ -99,7 +99,7 @@ class Console(FleetApp):
 
     def on_mount(self) -> None:
         if self._on_painted is not None:
-            self.call_after_refresh(self.run_worker, self._on_painted())
+            self.call_after_refresh(self.run_worker, self._on_painted)
 
     @property
     def crash(self) -> BaseException | None:

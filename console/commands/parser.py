@@ -138,7 +138,7 @@ def _get(verbs: Verbs) -> None:
     )
     get.add_argument("kind", choices=KINDS, metavar="models", help="what to list")
     _names(get, nargs="*")
-    get.add_argument("-o", "--output", choices=FORMATS, default="table", help="table (default), %(choices)s")
+    get.add_argument("-o", "--output", choices=FORMATS, default="table", metavar="FORMAT", help="%(choices)s")
     get.add_argument("-w", "--watch", action="store_true", help="go on with lines that change")
 
 
