@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import getters, on, work
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.events import ScreenResume
 from textual.reactive import var
 from textual.screen import Screen
@@ -14,6 +14,7 @@ from textual.screen import Screen
 from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
 from screens.actions import Hint, Scope, mutating
 from screens.format import Spans, Tone, clock
+from screens.keys_in_order import KeysInOrder
 from screens.widgets.head import Fields, Head, Tab
 from screens.widgets.hints import Hints
 from screens.widgets.table import Table
@@ -24,7 +25,7 @@ ALWAYS = (Hint("table.filter"), Hint("everywhere.command_line"), Hint("everywher
 """End of the last line of a screen with a table."""
 
 
-class FleetApp(App[str | None]):
+class FleetApp(KeysInOrder[str | None]):
     """The program around the screens: which fleet, and whether the display stands still."""
 
     HORIZONTAL_BREAKPOINTS = WIDTHS

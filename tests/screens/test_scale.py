@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
+from textual.events import Key
 
 from console.app import Console
 from operator_embed.fleet.models import Scale
@@ -32,6 +33,17 @@ async def test_the_bound_that_was_typed_is_stored_and_no_other() -> None:
         await shows(pilot, "1 of 4 fits")
         await pilot.press("4", "enter")
         await until(pilot, lambda: fleet.models.asked)
+    assert fleet.models.asked == [("scale", "default/qwen3-32b", Scale(max_replicas=4))]
+
+
+@pytest.mark.anyio
+async def test_keys_typed_in_one_burst_are_for_the_dialog_that_the_first_opens() -> None:
+    fleet = box()
+    async with Console(fleet).run_test(size=(120, 40)) as pilot:
+        for key in ("s", "4", "enter"):
+            pilot.app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: fleet.models.asked)
+        assert isinstance(pilot.app.screen, ModelsScreen)
     assert fleet.models.asked == [("scale", "default/qwen3-32b", Scale(max_replicas=4))]
 
 
