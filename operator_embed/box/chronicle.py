@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from operator_embed.aimodel import AIModel, Status
 from operator_embed.autoscaler import Decision
 from operator_embed.box.events import Event
+from operator_embed.box.news import SCALED
 from operator_embed.box.store import Store
 from operator_embed.fleet.fleet import EventView
-from operator_embed.fleet.queues import ScaleDecision
 from operator_embed.fleet.text import safe_text
 from operator_embed.reconcile import WORKER_ERRORS
 from worker_embed.process.spec import Phase, ProcessState
 from worker_embed.report import Change
 
 SHOWN = 1_000
-SCALED = "Scaled"
 
 
 @dataclass(slots=True)
@@ -90,12 +89,6 @@ class Chronicle:
         if len(self._views) > 2 * SHOWN:
             self._views = {int(row.key): row for row in reversed(rows)}
         return tuple(rows)
-
-    def decisions(self, key: str, views: tuple[EventView, ...]) -> tuple[ScaleDecision, ...]:
-        """The last scale decisions of an AIModel."""
-        told = [view for view in views if view.model == key and view.reason == SCALED][:5]
-        split = [(view.at_s, *view.message.partition(": ")) for view in told]
-        return tuple(ScaleDecision(at_s=at_s, text=text, why=why) for at_s, text, _, why in split)
 
     def _record(
         self, reason: str, message: str, source: str, model: str, *, warning: bool = False, severe: bool = False

@@ -13,6 +13,7 @@ from operator_embed.autoscaler import Decision, Window, decide
 from operator_embed.box.changes import Expired, Op
 from operator_embed.box.chronicle import Chronicle
 from operator_embed.box.facts import Facts
+from operator_embed.box.news import News
 from operator_embed.box.store import Deposed, Store
 from operator_embed.box.telemetry import SILENT_S
 from operator_embed.box.workloads import ROLE, Workloads
@@ -144,9 +145,7 @@ class Controller:
         self._show_models()
 
     def _take_events(self) -> None:
-        views = self.chronicle.views()
-        self.facts.events = views
-        self.facts.history = {key: self.chronicle.decisions(key, views) for key in self._models}
+        self.facts.news = News.of(self.chronicle.views())
 
     def _forget(self, key: str) -> None:
         self._models.pop(key, None)

@@ -10,9 +10,9 @@ from operator_embed.autoscaler import Decision
 from operator_embed.box.energy import Energy
 from operator_embed.box.gpu_news import GpuNews
 from operator_embed.box.needs import Missing
+from operator_embed.box.news import News
 from operator_embed.box.telemetry import Telemetry
-from operator_embed.fleet.fleet import EventView, SourceView
-from operator_embed.fleet.queues import ScaleDecision
+from operator_embed.fleet.fleet import SourceView
 from operator_embed.reconcile import Observed
 from worker_embed.engines.llama_build import LlamaBuild
 from worker_embed.gpu.placement import Claim, Need
@@ -64,12 +64,10 @@ class Facts:
     models: Sequence[AIModel] = ()
     observed: dict[str, Observed] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
-    history: dict[str, tuple[ScaleDecision, ...]] = field(default_factory=dict)
-    """Scale decisions by key, newest first."""
     holds: Mapping[str, Hold] = field(default_factory=dict)
     """By replica."""
     processes: Mapping[str, ProcessState] = field(default_factory=dict)
-    events: tuple[EventView, ...] = ()
+    news: News = field(default_factory=News)
     sources: tuple[SourceView, ...] = ()
     gpu_news: GpuNews = field(default_factory=GpuNews)
     energy: Energy = field(default_factory=Energy)

@@ -29,9 +29,15 @@ def failures(
     for queue in queues:
         if queue.dead:
             text = f"{queue.dead} requests gave up after all their attempts; press 4 to see them"
-            newest = next((e.at_s for e in facts.events if e.model == queue.model and e.reason == "DeadLetter"), now_s)
+            event = facts.news.newest.get((queue.model, "DeadLetter"))
             failure = _failure(
-                queue.name, "DeadLetters", text, newest, count=queue.dead, severe=True, model=queue.model
+                queue.name,
+                "DeadLetters",
+                text,
+                event.at_s if event else now_s,
+                count=queue.dead,
+                severe=True,
+                model=queue.model,
             )
             found.append((queue.queued or 0, failure))
     for gpu in gpus:
@@ -59,7 +65,7 @@ def _of_model(model: ModelView, facts: Facts) -> list[FailureView]:
     degraded = next((c for c in model.conditions if c.type == "Degraded" and c.status), None)
     if degraded is None:
         return []
-    event = next((e for e in facts.events if e.model == model.key and e.reason == degraded.reason), None)
+    event = facts.news.newest.get((model.key, degraded.reason))
     severe = model.state is State.FAILED
     since_s = event.at_s if event else degraded.since_s
     count = event.count if event else 1

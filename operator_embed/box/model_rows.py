@@ -33,7 +33,7 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
     limits = bounds(model)
     degraded = model.status.condition("Degraded")
     traffic = telemetry.traffic.get(model.topic)
-    failure = next((e for e in facts.events if e.model == key and (e.severe or e.warning)), None)
+    failure = facts.news.faults.get(key)
     gpus = {uuid for name in names if name in facts.holds for uuid in facts.holds[name].gpus}
     series = f"model/{key}/backlog"
     unused = UNUSED_GPU if gpus and facts.llama and engine_of(model) == Engine.LLAMA and not facts.llama.gpus else ""

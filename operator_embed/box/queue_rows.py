@@ -41,7 +41,7 @@ def queue_row(model: AIModel, facts: Facts, now_s: float) -> QueueView:
         backlog_5min=telemetry.rings.read(f"queue/{topic}/queued", 300, 16, now_s),
         autoscaler=_short(model, decision),
         explain=_long(model, decision),
-        decisions=facts.history.get(model.key, ()),
+        decisions=facts.news.decisions.get(model.key, ()),
         stale=facts.queue_down_s is not None or now_s - telemetry.backlog_s > SILENT_S,
     )
 

@@ -53,7 +53,7 @@ class ViewBuilder:
             gpu_panel=gpu_rows.panel(facts, now_s),
             host=gpu_rows.host_view(facts),
             failures=self._failures.keep(failures(facts, models, queues, gpus, now_s)),
-            events=self._events.keep(facts.events),
+            events=self._events.keep(facts.news.events),
             sources=self._sources.keep(facts.sources),
             at_s=now_s,
         )
