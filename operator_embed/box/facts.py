@@ -115,5 +115,5 @@ class Facts:
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:
-    """To a hundredth; `None` where one of them is unknown or zero."""
-    return round(part / whole, 2) if part and whole else None
+    """To two digits; `None` where one of them is unknown or zero."""
+    return float(f"{part / whole:.2g}") if part and whole else None
