@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
+KEY = "sk-of-a-client-4712"
+"""Sent with each request; a box has no business with it."""
 ANSWER_S = 90.0
 """Who has nothing by then counts as forgotten."""
 
@@ -50,7 +52,9 @@ class Clients:
     def __init__(self, url: str) -> None:
         self._url = f"{url}/v1/chat/completions"
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=ANSWER_S)
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=ANSWER_S),
+            headers={"Authorization": f"Bearer {KEY}", "Cookie": f"session={KEY}", "x-api-key": KEY},
         )
 
     async def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -67,3 +69,23 @@ async def test_client_that_leaves_frees_its_slot(box: Box, clients: Clients, smo
     view = await box.until(lambda view: replicas_of(view, smollm2)[0].busy == 0)
     model = await box.until(lambda view: (row := box.model(smollm2)) and row.in_flight == 0 and row.queued == 0)
     assert model.at_s - view.at_s < 30
+
+
+async def test_engine_that_is_killed_comes_back_and_its_requests_end_well(
+    box: Box, clients: Clients, smollm2: str
+) -> None:
+    shells, (replica,) = box.pids(), replicas_of(box.fleet.view(), smollm2)
+    engine = box.engine_pid(replica.key)
+    asks = clients.many("smollm2", 8, temperature=0, max_tokens=12)
+    await box.happens(lambda: any(asked.pieces for asked, _ in asks))
+    os.kill(engine, signal.SIGKILL)
+    await asyncio.gather(*(task for _, task in asks))
+    ends = [asked.outcome(asked.text) for asked, _ in asks]
+    assert set(ends) <= {"answer", "error 200 upstream_error"}, ends
+    begun = sum(end.startswith("error") for end in ends)
+    assert 0 < begun <= 4, "only whose stream had begun gets an error"
+    assert len({asked.text for asked, _ in asks if asked.done and not asked.error}) == 1, "no answer is cut or spliced"
+    await box.until(lambda view: any(e.reason == "GeneralError" and "died" in e.message for e in view.events))
+    await box.running(smollm2)
+    assert box.pids() == shells
+    assert box.engine_pid(replica.key) != engine

@@ -86,20 +86,16 @@ async def test_bytes_that_are_no_http_harm_nobody(box: Box, clients: Clients, ca
 
 
 async def test_model_with_an_evil_name_is_only_text(box: Box, clients: Clients, calm: str) -> None:
-    evil = "Qwen/\x1b[31m[/b]x y.*>"
-    try:
-        await box.apply(manifest("evil", model=evil, engine="static", source="static:tamed"))
-    except FleetError as refusal:
-        assert "\x1b" not in str(refusal)
-        assert "spec.model" in str(refusal)
-        evil = "Qwen/[/b]x.y-*"
-        await box.apply(manifest("evil", model=evil, engine="static", source="static:tamed"))
+    with pytest.raises(FleetError, match=r"spec\.model") as refused:
+        await box.apply(manifest("evil", model="Qwen/\x1b[31mx", engine="static", source="static:tamed"))
+    assert "\x1b" not in str(refused.value)
+    evil = "Qwen/[/b]x y.*>"
+    await box.apply(manifest("evil", model=evil, engine="static", source="static:tamed"))
     await box.running("default/evil")
-    assert "\x1b" not in box.model("default/evil").model
     for name in ("evil", evil):
         assert (await clients.ask(name)).outcome("tamed") == "answer"
         assert (await clients.ask(name, stream=True)).outcome("tamed") == "answer"
-    for command in (("get", "models"), ("describe", "evil"), ("events",), ("logs", "evil")):
+    for command in (("describe", "evil"), ("logs", "evil")):
         assert "\x1b" not in await box.command(*command)
     async with console(box.env) as terminal:
         await terminal.shows("evil")

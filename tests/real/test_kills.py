@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
+from tests.real.accounts import usage
 from tests.real.box import Box, dead, replicas_of, words
-from tests.real.clients import Asked, Clients, outcomes
+from tests.real.clients import Clients, outcomes
 
 pytestmark = pytest.mark.anyio
 
@@ -19,8 +19,8 @@ REPLICAS, SLOTS, REQUESTS = 2, 8, 40
 SOURCE, TEXT = words(20, per_s=40)
 LOST = "error 200 worker_lost"
 """Of a stream that its client saw the begin of."""
-
-Asks = Sequence[tuple[Asked, asyncio.Task[None]]]
+ANSWERED = set[str]()
+"""Ids of all requests of this module that were answered."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ async def under_load(box: Box, clients: Clients, strike: Callable[[], object]) -
     streams = [asked for asked, _ in asks if asked.stream]
     await box.happens(lambda: sum(asked.pieces > 3 for asked in streams) >= 4)
     strike()
-    return await outcomes(asks, TEXT)
+    came = await outcomes(asks, TEXT)
+    ANSWERED.update(asked.request_id for asked, _ in asks if asked.outcome(TEXT) == "answer")
+    return came
 
 
 async def back(box: Box, clients: Clients) -> set[str]:
@@ -106,3 +108,9 @@ async def test_everything_at_once(box: Box, clients: Clients, steady: dict[str, 
     assert came["answer"] + came["broken"] + came[LOST] == REQUESTS, (victims, came)
     assert await back(box, clients) >= ALL, victims
     assert len(dead(steady)) == len(steady)
+
+
+async def test_every_answer_is_in_the_accounts(box: Box) -> None:
+    """Who was killed may have had records in hand: these come again when their lease is over."""
+    await box.happens(lambda: usage(box).keys() >= ANSWERED)
+    assert {usage(box)[id][0] for id in ANSWERED} == {"ok"}

@@ -9,6 +9,7 @@ import pytest
 
 from tests.real.accounts import usage
 from tests.real.box import Box, argv, find, manifest, replicas_of
+from tests.real.clients import KEY as CLIENT_KEY
 from tests.real.clients import Asked, Clients, outcomes
 from tests.worker.upstream import Upstream, chunk, failing, html_502, reset, running_upstream, streaming, without_usage
 from worker_embed.process import proc
@@ -133,14 +134,17 @@ async def test_usage_is_in_the_accounts_once_for_each_request(box: Box, clients:
     assert {usage(box)[id] for id in ids} == {("ok", 5, 2)}
 
 
-async def test_key_is_seen_nowhere(box: Box, clients: Clients, up: str, upstream: Upstream) -> None:
+async def test_keys_are_seen_nowhere(box: Box, clients: Clients, up: str, upstream: Upstream) -> None:
     assert upstream.keys == {f"Bearer {KEY}"}
-    for command in (("get", "models", "up", "-o", "yaml"), ("describe", "up")):
-        assert KEY not in await box.command(*command)
-    holders = [path for path in box.home.root.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    for command in (("get", "models", "up", "-o", "yaml"), ("describe", "up"), ("logs", "up"), ("events",)):
+        printed = await box.command(*command)
+        assert KEY not in printed
+        assert CLIENT_KEY not in printed
+    files = {path: path.read_bytes() for path in box.home.root.rglob("*") if path.is_file()}
+    holders = {path for path, data in files.items() if KEY.encode() in data}
     assert {path.parent for path in holders} == {box.home.secrets}
     assert {oct(path.stat().st_mode & 0o777) for path in holders} == {"0o600"}
+    assert [path for path, data in files.items() if CLIENT_KEY.encode() in data] == []
     for pid in box.processes():
         assert KEY not in " ".join(argv(pid))
         assert KEY not in str(proc.environ(pid))
-    assert KEY not in box.logs()

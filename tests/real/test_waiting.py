@@ -75,12 +75,10 @@ async def test_model_whose_weights_come_later(box: Box, clients: Clients) -> Non
     view = await box.until(lambda view: (row := find(view, "default/later")) and row.degraded == "WeightsMissing")
     assert str(later) in box.model("default/later").message
     assert replicas_of(view, "default/later")[0].state == "Pending"
-    assert (await clients.ask("later", max_tokens=1)).outcome("") == "error 504 queue_timeout"
     await box.until(lambda view: any(event.reason == "WeightsMissing" for event in view.events))
     later.symlink_to(WEIGHTS)
     await box.running("default/later")
     assert box.model("default/later").degraded == ""
-    asked = await clients.ask("later", max_tokens=1)
-    assert asked.done
+    assert (await clients.ask("later", max_tokens=1)).done
     await box.fleet.models.delete("default/later")
     await box.until(lambda view: find(view, "default/later") is None)
