@@ -20,7 +20,7 @@ from operator_embed.box.chronicle import Chronicle
 from operator_embed.box.controller import Controller
 from operator_embed.box.facts import Facts
 from operator_embed.box.home import Home
-from operator_embed.box.link import PROTOCOL, Hello, ViewServer
+from operator_embed.box.link import PROTOCOL, Hello, Second, ViewServer
 from operator_embed.box.ports import recorded_port
 from operator_embed.box.sources import sources
 from operator_embed.box.store import Store
@@ -121,7 +121,7 @@ class Engine:
         self._orphaned: set[str] = set()
         """Deliveries that dead workers had in hand, until the broker has them back."""
         self._dead_s = 0.0
-        self._second: tuple[float, dict[str, float | None]] | None = None
+        self._second: Second | None = None
         """The newest second of history, until it is published: with the view, so that followers wake once."""
 
     async def run(self) -> None:
@@ -278,7 +278,7 @@ class Engine:
     async def _sample(self) -> None:
         before: object = None
         async for sample in self._feed.samples():
-            self._telemetry.sample = sample
+            self._telemetry.see(sample)
             self._facts.energy.take(sample)
             for event in self._facts.gpu_news.take(sample, self._facts.on_gpus()):
                 self._store.record(event)
@@ -300,7 +300,7 @@ class Engine:
             keys = self._controller.topics
             replicas = {key: self._facts.replicas(key) for key in keys}
             now_s = self._now()
-            self._second = (now_s, self._telemetry.tick(now_s, keys, replicas))
+            self._second = Second(now_s, self._telemetry.tick(now_s, keys, replicas))
             self._dirty.set()
             await asyncio.sleep(max(0.0, next_s - time.monotonic()))
 
@@ -329,8 +329,6 @@ class Engine:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            self._server.publish(builder.build(self._facts, self._now()))
-            if self._second is not None:
-                self._server.publish_second(*self._second)
-                self._second = None
+            self._server.publish(builder.build(self._facts, self._now()), self._second)
+            self._second = None
             await asyncio.sleep(VIEW_EVERY_S)

@@ -146,31 +146,29 @@ class ViewServer:
             client.writer.close()
         self._path.unlink(missing_ok=True)
 
-    def publish(self, view: FleetView) -> None:
-        """Send what changed to all followers; never waits."""
+    def publish(self, view: FleetView, second: Second | None = None) -> None:
+        """Send what changed, and a second of history, to all that keep up; never waits.
+
+        Both in one piece, so that a follower draws once: an idle console costs little else.
+        """
         self._view = view
-        changes: dict[int, bytes | None] = {}
+        history = _frame(second) if second else b""
+        changes: dict[int, bytes] = {}
         for client in self._clients:
             if client.behind:
                 client.sent = None
                 continue
             if client.sent is None:
-                client.writer.write(_frame(Full(msgspec.Raw(_encode(view)))))
+                news = _frame(Full(msgspec.Raw(_encode(view))))
             else:
                 old = id(client.sent)
                 if old not in changes:
                     change = difference(client.sent, view)
-                    changes[old] = _frame(change) if change else None
-                if data := changes[old]:
-                    client.writer.write(data)
-            client.sent = view
-
-    def publish_second(self, at_s: float, values: dict[str, float | None]) -> None:
-        """Send one second of history to all that keep up."""
-        data = _frame(Second(at_s, values))
-        for client in self._clients:
-            if not client.behind:
+                    changes[old] = _frame(change) if change else b""
+                news = changes[old]
+            if data := news + history:
                 client.writer.write(data)
+            client.sent = view
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Client(writer, self._view)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_embed.box.link import PROTOCOL, Hello, ViewClient, ViewServer, difference, patched
+from operator_embed.box.link import PROTOCOL, Hello, Second, ViewClient, ViewServer, difference, patched
 from operator_embed.fleet.fleet import ContextView, FleetView
 from operator_embed.fleet.models import ModelView, State
 from worker_embed.gpu.rings import Rings
@@ -93,11 +93,11 @@ async def test_a_follower_gets_everything_then_changes(tmp_path: Path) -> None:
         server.publish(FleetView(models=(model("a"), same), at_s=101.0))
         await until(lambda: len(client.view.models) == 2)
         kept = client.view.models[1]
-        server.publish(FleetView(models=(model("a", 2, backlog=412), same), at_s=102.0))
+        busier = FleetView(models=(model("a", 2, backlog=412), same), at_s=102.0)
+        server.publish(busier, Second(103.0, {"host/cpu": 70.0}))
         await until(lambda: client.view.models[0].backlog == 412)
         assert client.view.models[1] is kept
-        server.publish_second(103.0, {"host/cpu": 70.0})
-        await until(lambda: client.view.at_s == 103.0)
+        assert client.view.at_s == 103.0, "the second came with the view: there is one thing to draw"
         assert client.rings.read("host/cpu", 1, 1, 103.0) == (70.0,)
         assert client.rings.read("host/cpu", 1, 1, 100.0) == (50.0,), "the hour before it came is there as well"
 
