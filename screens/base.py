@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import getters, on, work
@@ -33,6 +34,8 @@ class FleetApp(KeysInOrder[str | None]):
     VIEWS: ClassVar[tuple[Tab, ...]] = ()
     """Key, title and action of each view; the action is `go_<mode>`."""
 
+    sample: Path | None = None
+    """Where the weights of the sample model are, if they are on this machine."""
     paused: var[FleetView | None] = var(None)
     """The view that is shown while the display is paused."""
 

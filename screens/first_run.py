@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.cells import cell_len
 from textual.geometry import Size
 
 from operator_embed.fleet.fleet import FleetView, SourceView
@@ -29,18 +30,11 @@ def first_run(view: FleetView, size: Size) -> Sequence[Spans]:
 
 
 def _offer(wide: bool) -> list[Spans]:
-    add = (
-        [
-            "sample (SmolLM2 135M, 98 MB, runs on this CPU)  ·  GGUF file  ·  Hugging Face on vLLM  ·  remote API",
-        ]
-        if wide
-        else ["sample (98 MB, runs on this CPU)  ·  GGUF file", "Hugging Face on vLLM  ·  remote API"]
-    )
+    sample = "sample (SmolLM2 135M, 98 MB, runs on this CPU)" if wide else "sample (98 MB, runs on this CPU)"
     return [
         (("   No models yet.", ""),),
         (),
-        (("   a", "accent"), (f"    add one:  {add[0]}", "")),
-        *(((" " * 18 + more, ""),) for more in add[1:]),
+        (("   a", "accent"), (f"    add one:  {sample}  ·  GGUF file  ·  remote API", "")),
         (("        or in a shell:  uplion apply -f model.yaml", ""),),
         (),
     ]
@@ -51,4 +45,4 @@ def _source(source: SourceView, width: int) -> Spans:
     text = source.text if width >= WIDE_CELLS else source.text.replace(str(Path.home()), "~", 1)
     tone = TONE_OF_STATUS.get(source.status, "")
     room = width - 9 - len(key)
-    return ((f"     {source.status:<4}", tone), (key, ""), (fit(text, room) if len(text) > room else text, ""))
+    return ((f"     {source.status:<4}", tone), (key, ""), (fit(text, room) if cell_len(text) > room else text, ""))

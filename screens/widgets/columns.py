@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Generic, Protocol, TypeVar
 
-from screens.format import Tone
+from rich.cells import cell_len
+
+from screens.format import Tone, fit, fit_middle
 
 FREE_CELLS = 2
 """Left free by a column that grows: a scrollbar, and a cell before it, come and go without moving a column."""
@@ -97,3 +99,23 @@ def letters(columns: Sequence[Column[R]]) -> dict[str, Column[R]]:
         if letter:
             taken[letter] = column
     return taken
+
+
+def fitted_cell(column: Column[R], row: R, at_s: float, width: int) -> str:
+    """The cell of a row in exactly `width` cells."""
+    text = column.text(row, at_s)
+    if tail := column.tail(row, at_s):
+        room = max(1, width - cell_len(tail))
+        text = (fit(text, room) if cell_len(text) > room else text) + tail
+    return fit_middle(text, width) if column.middle else fit(text, width, column.right)
+
+
+def column_title(column: Column[R], width: int, arrow: str) -> str:
+    """A title over its column, gap included, with the arrow of the sort order where there is room for it."""
+    if not arrow:
+        return " " * column.gap + fit(column.title, width, column.right)
+    spaced = f"{column.title} {arrow}"
+    text = spaced if len(spaced) <= width else column.title + arrow
+    if len(text) > width:
+        return fit(text, width + column.gap, right=True)
+    return " " * column.gap + fit(text, width, column.right)

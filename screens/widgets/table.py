@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import BindingType
@@ -19,9 +18,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from screens.actions import bindings
-from screens.format import Tone, fit, fit_middle
+from screens.format import Tone
 from screens.widgets.arrangement import Arrangement
-from screens.widgets.columns import Column, Placed, R, lay_out, letters
+from screens.widgets.columns import Column, Placed, R, column_title, fitted_cell, lay_out, letters
 from screens.widgets.filter import Field
 from screens.widgets.painted import Painted
 from screens.widgets.panel import heading
@@ -174,10 +173,12 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         if self.virtual_size != (size := Size(width, len(rows) + 1)):
             self.virtual_size = size
         if not (self._index < len(rows) and rows[self._index].key == self.cursor):
-            cursor = self.cursor
+            seen, cursor = self._in_sight, self.cursor
             here = (i for i, row in enumerate(rows) if row.key == cursor)
             self._index = next(here, max(0, min(self._index, len(rows) - 1)))
             self.cursor = rows[self._index].key if rows else ""
+            if seen:
+                self._bring_into_sight()
         self._draw_changes()
 
     def _draw_changes(self) -> None:
@@ -275,11 +276,19 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         self.refresh()
 
     def watch_cursor(self) -> None:
-        top, page = self.scroll_offset.y, max(1, self.size.height - 1)
-        if not top <= self._index < top + page:
-            self.scroll_to(y=self._index if self._index < top else self._index - page + 1, animate=False)
+        self._bring_into_sight()
         self._draw_changes()
         self.post_message(self.Moved(self, self.cursor))
+
+    @property
+    def _in_sight(self) -> bool:
+        """Whether the line under the cursor is on the screen: an action on a line that nobody sees is a trap."""
+        return 0 <= self._index - self.scroll_offset.y < self._page
+
+    def _bring_into_sight(self) -> None:
+        if not self._in_sight:
+            above = self._index < self.scroll_offset.y
+            self.scroll_to(y=self._index if above else self._index - self._page + 1, animate=False)
 
     def watch_head(self) -> None:
         self._draw_changes()
@@ -328,7 +337,7 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
 
     @property
     def _page(self) -> int:
-        return max(1, self.size.height - 1)
+        return max(1, self.scrollable_content_region.height - 1)
 
     def action_move_down(self) -> None:
         self._move_to(self._index + 1)
@@ -416,23 +425,3 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
 def ink(style: Style) -> Style:
     """What a style draws with, without the surface that it draws on."""
     return Style(color=style.color, bold=style.bold)
-
-
-def fitted_cell(column: Column[R], row: R, at_s: float, width: int) -> str:
-    """The cell of a row in exactly `width` cells."""
-    text = column.text(row, at_s)
-    if tail := column.tail(row, at_s):
-        room = max(1, width - cell_len(tail))
-        text = (fit(text, room) if cell_len(text) > room else text) + tail
-    return fit_middle(text, width) if column.middle else fit(text, width, column.right)
-
-
-def column_title(column: Column[R], width: int, arrow: str) -> str:
-    """A title over its column, gap included, with the arrow of the sort order where there is room for it."""
-    if not arrow:
-        return " " * column.gap + fit(column.title, width, column.right)
-    spaced = f"{column.title} {arrow}"
-    text = spaced if len(spaced) <= width else column.title + arrow
-    if len(text) > width:
-        return fit(text, width + column.gap, right=True)
-    return " " * column.gap + fit(text, width, column.right)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from operator_embed.fleet.models import ModelView
 from screens.model_columns import ON_GPUS
-from screens.widgets.columns import Column, lay_out, letters
-from screens.widgets.table import column_title, fitted_cell
+from screens.widgets.columns import Column, column_title, fitted_cell, lay_out, letters
 from tests.fleet import NOW_S, model
 
 
