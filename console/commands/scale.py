@@ -9,6 +9,7 @@ from console.commands.errors import UsageError
 from console.commands.waiting import not_ready, settle
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.fleet.models import Scale
+from screens.scale_text import verdict
 
 
 def scale(options: argparse.Namespace) -> int:
@@ -27,7 +28,8 @@ def scale(options: argparse.Namespace) -> int:
     async def act(fleet: BoxFleet) -> int:
         if fleet.leader() is not None:
             await fleet.known()
-            for line in (await fleet.models.preview(key, change)).advice:
+            preview = await fleet.models.preview(key, change)
+            for line in filter(None, (verdict(preview.lines, wide=False), *preview.advice)):
                 note(f"note: {line}")
         await fleet.models.scale(key, change)
         print(f"{name_of(key)} scaled", flush=True)

@@ -14,7 +14,7 @@ from operator_embed.fleet.models import ConditionView, ModelView, ReplicaNeed, R
 from operator_embed.fleet.text import safe_text
 from operator_embed.reconcile import Observed, Phase, Replica
 from worker_embed.gpu.placement import Need
-from worker_embed.gpu.samples import GpuSample, Sample, SessionSample
+from worker_embed.gpu.samples import GpuSample, Sample
 
 UNUSED_GPU = (
     "The xllamacpp that is installed computes on the CPU only: the GPU is held and not used. "
@@ -95,7 +95,9 @@ def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) ->
     figures = telemetry.workers.get(replica.name)
     hold = facts.holds.get(replica.name)
     runs = state is not None and state.pid is not None
-    session = next((s for s in _sessions(telemetry.sample) if runs and s.session == facts.session(replica.name)), None)
+    session = telemetry.sessions.get(state.pid or 0) if state else None
+    need = facts.needs.get(model.key)
+    expected_mib = hold.claimed_mib if hold else need.mem_mib if isinstance(need, Need) else None
     mem = telemetry.memory_mib(_sessions_of([replica.name], facts), on_gpu=bool(hold and hold.gpus))
     traffic = telemetry.traffic.get(model.topic)
     return ReplicaView(
@@ -107,7 +109,7 @@ def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) ->
         message=safe_text(replica.message),
         place=_place(hold.gpus, telemetry.sample) if hold and runs else "",
         pid=state.pid if state else None,
-        mem_mib=mem if runs or not hold else hold.claimed_mib,
+        mem_mib=mem if runs else expected_mib,
         busy=figures.beat.busy if figures and runs else None,
         slots=figures.beat.slots if figures and runs else None,
         req_s=figures.done.per_s(now_s) if figures and runs else None,
@@ -117,7 +119,7 @@ def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) ->
         ttft_p95_s=traffic.ttft_p95_s if traffic and runs else None,
         tok_per_j=facts.tok_per_j(replica.name, now_s),
         restarts=state.restarts if state else 0,
-        started_s=state.started_s if state else None,
+        started_s=state.started_s if state else replica.since_s,
         next_try_s=state.next_try_s if state else None,
     )
 
@@ -159,8 +161,8 @@ def _busy(names: list[str], gpus: set[str], facts: Facts, now_s: float) -> float
         return round(sum(known) / len(known)) if known else None
     if sample is None or not names:
         return None
-    sessions = _sessions_of(names, facts)
-    cores = [s.cpu_cores for s in sample.host.sessions if s.session in sessions and s.cpu_cores is not None]
+    seen = [facts.telemetry.sessions.get(session) for session in _sessions_of(names, facts)]
+    cores = [session.cpu_cores for session in seen if session and session.cpu_cores is not None]
     return round(100 * sum(cores) / sample.host.cores) if cores and sample.host.cores else None
 
 
@@ -187,7 +189,3 @@ def _place(gpus: tuple[str, ...], sample: Sample | None) -> str:
         return "CPU"
     index = {gpu.uuid: str(gpu.index) for gpu in sample.gpus} if sample else {}
     return "GPU " + ",".join(index.get(uuid, "?") for uuid in gpus)
-
-
-def _sessions(sample: Sample | None) -> tuple[SessionSample, ...]:
-    return sample.host.sessions if sample else ()

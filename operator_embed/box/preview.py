@@ -35,7 +35,7 @@ def preview(model: AIModel, change: Scale, view: FleetView) -> ScalePreview:
         lines += [_line(number, need, text=need.missing or "not known yet") for number in numbers]
     else:
         lines += _placed(need, need.mem_mib, numbers, _rooms(view))
-    return ScalePreview(wanted=wanted, lines=tuple(lines), advice=_advice(wanted, lines))
+    return ScalePreview(wanted=wanted, lines=tuple(lines), advice=tuple(_advice(model.key, need, lines, view)))
 
 
 def _placed(need: ReplicaNeed, mem_mib: float, numbers: Sequence[int], rooms: Rooms) -> Iterator[PlannedReplica]:
@@ -117,9 +117,15 @@ def _refusal(refused: Refused, count: int) -> str:
     return f"does not fit: the most free is GPU {refused.most_free_index} with {gib(refused.most_free_mib)}"
 
 
-def _advice(wanted: int, lines: list[PlannedReplica]) -> tuple[str, ...]:
-    short = sum(not line.fits for line in lines)
-    if not short:
-        return ()
-    fit, stay = "fits" if wanted - short == 1 else "fit", "stays" if short == 1 else "stay"
-    return (f"{wanted - short} of {wanted} {fit}; {short} {stay} Pending until there is room.",)
+def _advice(key: str, need: ReplicaNeed, lines: Sequence[PlannedReplica], view: FleetView) -> Iterator[str]:
+    """Whose memory would make room for one more, if nobody misses it now."""
+    on_a_gpu = need.mem_mib is not None and isinstance(need.gpus, int | None) and (need.gpus or 1) == 1
+    if not on_a_gpu or all(line.fits for line in lines):
+        return
+    names = {model.key: model.name for model in view.models}
+    for gpu in sorted(view.gpus, key=lambda gpu: (-(gpu.free_mib or 0.0), gpu.index)):
+        for r in view.replicas:
+            idle = r.model != key and r.state == "Ready" and r.busy == 0 and r.place == f"GPU {gpu.index}"
+            if idle and gpu.free_mib is not None and gpu.free_mib + (r.mem_mib or 0.0) >= (need.mem_mib or 0.0):
+                yield f"Free GPU {gpu.index}: {names[r.model]} is idle and holds {gib(r.mem_mib or 0.0)} there."
+                return

@@ -28,6 +28,8 @@ from worker_embed.process.spec import ProcessSpec, ProcessState
 from worker_embed.process.supervisor import Supervisor
 
 ROLE = "worker"
+SAY_AGAIN_S = 10.0
+"""A reason with other figures is worth another write so often."""
 SUFFIX_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -38,6 +40,8 @@ class Waiting:
     reason: str
     message: str
     since_s: float
+    told_s: float = 0.0
+    """When the message was new: its figures move all the time."""
 
 
 @dataclass(slots=True)
@@ -167,8 +171,11 @@ class Workloads:
         return fits
 
     def _wait(self, waiting: dict[str, Waiting], name: str, reason: str, message: str) -> None:
-        since_s = waiting[name].since_s if waiting[name].reason == reason else self.now()
-        waiting[name] = Waiting(reason=reason, message=message, since_s=since_s)
+        before, now_s = waiting[name], self.now()
+        if before.reason != reason:
+            waiting[name] = Waiting(reason=reason, message=message, since_s=now_s, told_s=now_s)
+        elif before.message != message and now_s - before.told_s >= SAY_AGAIN_S:
+            waiting[name] = replace(before, message=message, told_s=now_s)
 
     def _retire(self, name: str) -> None:
         task = asyncio.get_running_loop().create_task(self.supervisor.retire(name))

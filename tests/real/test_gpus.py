@@ -123,8 +123,10 @@ async def test_a_replica_that_fits_nowhere_says_why_and_starts_once_it_does(box:
     assert box.model(KEY).state == "Running"
     assert f"NothingFits: {reason}. Next: free memory" in box.model(KEY).why
     assert failures(view, "NothingFits") == [f"~ smol: {reason}"]
+    assert second.mem_mib == need
     preview = await box.fleet.models.preview(KEY, Scale(replicas=2))
     assert preview.lines[1].text == f"does not fit: the most free is GPU 0 with {gib(gpu(view, 0).free_mib or 0)}"
+    assert preview.advice == (), "nothing idle is there to make room"
     fake.write(*BOX, "1 process 1 3000 0", "2 process 1 3500 0")
     replicas = await box.running(KEY, 2)
     assert {(row.key, row.place) for row in replicas} == {(first.key, "GPU 1"), (second.key, "GPU 0")}
