@@ -36,7 +36,6 @@ from worker_embed.weights import WeightsMissing, find_weights
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_GIB = 2.0
 """The broker and the logs of a busy box need about this much."""
-SAMPLE = "models/smollm2-135m-instruct-q4_1.gguf"
 HEALTH_S = 3.0
 
 
@@ -189,10 +188,9 @@ def _weights(home: Home, models: tuple[AIModel, ...]) -> Iterator[Check]:
         else:
             yield Check(name="weights", status="ok", text=f"{model.name}: {found} ({_mib(found)})")
     if not local:
-        try:
-            sample = assets.path(SAMPLE)
+        if sample := assets.sample():
             yield Check(name="weights", status="ok", text=f"sample: {sample} ({_mib(sample)})")
-        except FileNotFoundError:
+        else:
             fix = "`make run` in a checkout fetches it, or set source to any GGUF file"
             yield Check(name="weights", status="-", text="the sample model is not here", fix=fix)
 

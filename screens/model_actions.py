@@ -129,7 +129,7 @@ class ModelActions(FleetScreen):
         from screens.add import AddDialog
         from screens.edit import EditScreen
 
-        if template := await self.app.push_screen_wait(AddDialog()):
+        if template := await self.app.push_screen_wait(AddDialog(self.app.sample)):
             self.app.push_screen(EditScreen(self.fleet, "", text=template.yaml))
 
     @work

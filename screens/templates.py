@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+
+NO_SAMPLE = "not on this machine: `make run` in a checkout of uplion fetches it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +20,14 @@ class Template:
     yaml: str
 
 
-TEMPLATES = (
-    Template(
-        key="s",
-        title="sample",
-        hint="SmolLM2 135M, 98 MB, runs on this CPU",
-        yaml="""\
+def templates(sample: Path | None) -> tuple[Template, ...]:
+    """All of them; `sample` is where the sample's weights are, if they are here."""
+    source = json.dumps(str(sample)) if sample else f"/path/to/smollm2.gguf   # {NO_SAMPLE}"
+    hint = "SmolLM2 135M, 98 MB, runs on this CPU" if sample else NO_SAMPLE
+    return (Template(key="s", title="sample", hint=hint, yaml=SAMPLE.format(source=source)), *OWN)
+
+
+SAMPLE = """\
 # SmolLM2 135M Instruct (Apache-2.0): small, real, runs on any CPU.
 apiVersion: model.youxam.com/v1alpha1
 kind: AIModel
@@ -31,12 +37,13 @@ spec:
   type: local
   model: smollm2          # the name that clients ask for
   engine: llama
-  source: assets/models/smollm2-135m-instruct-q4_1.gguf   # `make run` fetches it
+  source: {source}
   replicas: 1
   contextLength: 2048     # tokens per request
   parallel: 4             # requests at once per replica
-""",
-    ),
+"""
+
+OWN = (
     Template(
         key="g",
         title="GGUF file",

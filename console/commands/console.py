@@ -10,7 +10,7 @@ import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from console import settings
+from console import assets, settings
 from console.commands.errors import CommandError
 from console.settings import Settings
 from operator_embed.box.home import Home
@@ -65,6 +65,7 @@ async def _console(home: Home, chosen: Settings) -> None:
                 f"theme: {chosen.theme!r} is not known; known are {', '.join(sorted(app.available_themes))}"
             )
         app.theme = chosen.theme
+        app.sample = assets.sample()
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, app.exit)
         await app.run_async()

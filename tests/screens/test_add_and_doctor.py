@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
+from textual.widgets import TextArea
 
 from console.app import Console
 from screens.doctor import DoctorScreen
 from screens.edit import EditScreen
-from screens.templates import TEMPLATES, Template
+from screens.templates import Template, templates
 from tests.fleet import StillFleet, model, shows, source, until
 from tests.screens.scenes import HOSTILE, SOURCES, box, still
 
@@ -31,7 +33,21 @@ async def test_a_template_opens_in_the_editor_and_nothing_is_stored() -> None:
     assert fleet.models.asked == []
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.title)
+@pytest.mark.anyio
+async def test_the_sample_names_its_weights_wherever_the_console_was_started() -> None:
+    app = Console(box())
+    app.sample = Path("/opt/it's #1/smollm2.gguf")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("a")
+        await shows(pilot, "SmolLM2 135M, 98 MB, runs on this CPU")
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, EditScreen))
+        await shows(pilot, "smollm2.gguf")
+        text = app.screen.query_one(TextArea).text
+    assert yaml.safe_load(text)["spec"]["source"] == str(app.sample)
+
+
+@pytest.mark.parametrize("template", templates(None), ids=lambda template: template.title)
 def test_templates_are_whole_manifests(template: Template) -> None:
     loaded = yaml.safe_load(template.yaml)
     assert loaded["apiVersion"] == "model.youxam.com/v1alpha1"
