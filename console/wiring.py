@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from console.settings import Settings
 from operator_embed.box.home import Home
+from operator_embed.box.lock import Lock
 from operator_embed.fleet.fleet import FleetError
 from worker_embed.process.spec import ProcessSpec, Stop
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 SERVE = (sys.executable, "-m", "console", "serve")
 DRAIN_S = 30.0
+TRY_EVERY_S = 1.0
+"""How often a follower looks whether anybody leads."""
 
 
 def log_to(home: Home) -> None:
@@ -37,13 +40,11 @@ def log_to(home: Home) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def leadership(home: Home, settings: Settings, *, serve: bool, lock_fd: int | None = None) -> Leadership:
+def leadership(home: Home, settings: Settings, lock: Lock, *, serve: bool) -> Leadership:
     """This process's part in leading the box; loads what a leader needs, which takes a while."""
     from operator_embed.box.engine import Settings as EngineSettings
     from operator_embed.box.leadership import Leadership
-    from operator_embed.box.lock import Lock
 
-    lock = Lock(home.lock) if lock_fd is None else Lock.from_fd(home.lock, lock_fd)
     parts = EngineSettings(api_node=lambda place: api_node(place, settings), api_url=settings.api_url, serve=serve)
     return Leadership(home, parts, SERVE, lock)
 
@@ -135,9 +136,18 @@ class EngineThread:
             log.exception("the engine ended")
 
     async def _main(self) -> None:
+        """Follow until nobody else leads; a console that only follows never loads an engine."""
         self._loop, self._running = asyncio.get_running_loop(), asyncio.current_task()
-        self._leadership = leadership(self._home, self._settings, serve=False)
-        await self._leadership.run()
+        lock = Lock(self._home.lock)
+        try:
+            while True:
+                if lock.try_acquire():
+                    break
+                await asyncio.sleep(TRY_EVERY_S)
+            self._leadership = leadership(self._home, self._settings, lock, serve=False)
+            await self._leadership.run()
+        finally:
+            lock.release()
 
     async def _there(self, what: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None

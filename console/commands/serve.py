@@ -14,6 +14,7 @@ from console.wiring import leadership, log_to
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.box.home import Home
 from operator_embed.box.leadership import Leadership, take_over
+from operator_embed.box.lock import Lock
 from operator_embed.box.store import Store
 from screens.tones import event_mark
 from worker_embed.queue import nats_server
@@ -33,7 +34,8 @@ def serve(options: argparse.Namespace) -> int:
 
 
 async def _serve(home: Home, chosen: Settings, options: argparse.Namespace) -> None:
-    ours = leadership(home, chosen, serve=True, lock_fd=options.lock_fd)
+    lock = Lock(home.lock) if options.lock_fd is None else Lock.from_fd(home.lock, options.lock_fd)
+    ours = leadership(home, chosen, lock, serve=True)
     loop, stops = asyncio.get_running_loop(), list[asyncio.Task[None]]()
     running = loop.create_task(ours.run() if options.handover_fd is None else take_over(ours, options.handover_fd))
     telling = loop.create_task(_tell(home, chosen, ours))
