@@ -20,11 +20,16 @@ def braille(samples: tuple[float | None, ...], width: int, height: int) -> tuple
     """
     tops = [0] * (2 * width - len(samples))
     tops += [0 if s is None else max(1, round(s * 4 * height)) for s in samples[-2 * width :]]
-    lines = []
-    for base in range(4 * (height - 1), -1, -4):
-        dots = [min(max(top - base, 0), 4) for top in tops]
-        lines.append("".join([CELLS[a][b] for a, b in zip(dots[::2], dots[1::2], strict=True)]))
-    return tuple(lines)
+    pairs = list(zip(tops[::2], tops[1::2], strict=True))
+    return tuple("".join([line[a][b] for a, b in pairs]) for line in _lines(height))
+
+
+@lru_cache
+def _lines(height: int) -> Sequence[Sequence[Sequence[str]]]:
+    """For each line of a chart, topmost first, its character by the tops of the left and the right sample."""
+    tops = range(4 * height + 1)
+    dots = [[min(max(top - base, 0), 4) for top in tops] for base in range(4 * (height - 1), -1, -4)]
+    return [[[CELLS[a][b] for b in line] for a in line] for line in dots]
 
 
 def braille_line(samples: Sequence[float | None], width: int, height: int, y: int) -> str:
