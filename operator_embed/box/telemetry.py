@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker_embed.gpu.rings import Rings
-from worker_embed.gpu.samples import Sample
+from worker_embed.gpu.samples import Sample, SessionSample
 from worker_embed.queue.port import Backlog
 from worker_embed.report import Beat, GatewayBeat, WorkerBeat
 
@@ -85,6 +85,19 @@ class Telemetry:
     """Unix time of the queue's last answer."""
     dead: dict[str, int] = field(default_factory=dict)
     sample: Sample | None = None
+    sessions: dict[int, SessionSample] = field(default_factory=dict)
+    """CPU and memory of the sample's process sessions by their ids."""
+    _on_gpus: dict[int, list[float]] = field(default_factory=dict)
+    """MiB that each session holds, a GPU at a time, where that is known."""
+
+    def see(self, sample: Sample) -> None:
+        """Take in what the sampler saw."""
+        self.sample = sample
+        self.sessions = {session.session: session for session in sample.host.sessions}
+        self._on_gpus = {}
+        for process in (process for gpu in sample.gpus for process in gpu.processes):
+            if process.used_mib is not None:
+                self._on_gpus.setdefault(process.session, []).append(process.used_mib)
 
     def hear(self, beat: Beat) -> None:
         """Take in one datagram."""
@@ -142,13 +155,10 @@ class Telemetry:
 
     def memory_mib(self, sessions: Collection[int], *, on_gpu: bool) -> float | None:
         """What these process sessions hold together, on GPUs or in RAM; `None` when nobody knows."""
-        if self.sample is None:
-            return None
         if on_gpu:
-            used = [p.used_mib for gpu in self.sample.gpus for p in gpu.processes if p.session in sessions]
+            known = [mib for session in sessions for mib in self._on_gpus.get(session, ())]
         else:
-            used = [s.rss_mib for s in self.sample.host.sessions if s.session in sessions]
-        known = [mib for mib in used if mib is not None]
+            known = [self.sessions[session].rss_mib for session in sessions if session in self.sessions]
         return sum(known) if known else None
 
     def throttled_share(self, uuid: str, now_s: float) -> float:

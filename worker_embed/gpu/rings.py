@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -14,6 +15,8 @@ HOLD_S = 3
 NAN = math.nan
 NO_VALUE = array("f", [NAN])
 NO_VALUES = NO_VALUE * SPAN_S
+
+History = tuple[float | None, ...]
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):
@@ -28,15 +31,18 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 class Series:
     """Values by Unix second in a ring; NaN is a gap."""
 
-    __slots__ = ("heard", "last", "values")
+    __slots__ = ("heard", "last", "parts", "values")
 
     def __init__(self, second: int) -> None:
         self.values = NO_VALUES[:]
         self.last = self.heard = second - 1
         """Newest second written, newest second with a value."""
+        self.parts: dict[tuple[float, int, int], History] = {}
+        """What was read since the newest write: views are made more often than seconds come."""
 
     def put(self, second: int, value: float | None) -> None:
         """Write one second; a short silence before it takes its value too, a longer one stays a gap."""
+        self.parts.clear()
         missed = second - self.last - 1
         if abs(missed) >= SPAN_S:
             self.values[:] = NO_VALUES
@@ -59,11 +65,27 @@ class Series:
 
     def between(self, first: int, end: int) -> array[float]:
         """Values of the seconds from `first` until before `end`; the newest holds until its source is stale."""
-        oldest = self.last - SPAN_S + 1
-        hour = self.hour()
-        known = (hour + hour[-1:] * (HOLD_S - 1))[max(0, first - oldest) : max(0, end - oldest)]
-        before = NO_VALUE * (min(oldest, end) - first)
-        return before + known + NO_VALUE * (end - first - len(before) - len(known))
+        start = max(first, self.last - SPAN_S + 1)
+        known = NO_VALUE * (min(start, end) - first) + self._written(start, min(end, self.last + 1))
+        held = min(end, self.last + HOLD_S) - max(first, self.last + 1)
+        newest = self.last % SPAN_S
+        known += self.values[newest : newest + 1] * held
+        return known + NO_VALUE * (end - first - len(known))
+
+    def means(self, first: int, parts: Sequence[slice]) -> History:
+        """Of each part of the seconds from `first` on."""
+        seconds = self.between(first, first + parts[-1].stop)
+        if not seconds.tobytes().strip(b"\0"):
+            return (0.0,) * len(parts)
+        return tuple([mean(seconds[part]) for part in parts])
+
+    def _written(self, start: int, end: int) -> array[float]:
+        """Seconds of the hour before `last`, without a copy of all of it."""
+        if start >= end:
+            return NO_VALUE[:0]
+        begin = start % SPAN_S
+        beyond = begin + end - start - SPAN_S
+        return self.values[begin : begin + end - start] + self.values[: max(0, beyond)]
 
 
 class Rings:
@@ -87,7 +109,7 @@ class Rings:
             self._swept = second
             self._series = {name: one for name, one in series.items() if second - one.heard < SPAN_S}
 
-    def read(self, name: str, span_s: float, points: int, now: float) -> tuple[float | None, ...]:
+    def read(self, name: str, span_s: float, points: int, now: float) -> History:
         """The last `span_s` in `points` equal parts of time, each the mean of its values; `None` where there are none.
 
         A graph without room asks for no points, or for less than none, and gets none.
@@ -98,11 +120,9 @@ class Rings:
             return (None,) * points
         part_s = span_s / points
         newest = math.floor(now / part_s)
-        parts = range(newest - points + 1, newest + 1)
-        bounds = [(math.floor(part * part_s), math.ceil((part + 1) * part_s)) for part in parts]
-        first = bounds[0][0]
-        seconds = series.between(first, bounds[-1][1])
-        return tuple(mean(seconds[start - first : end - first]) for start, end in bounds)
+        if (known := series.parts.get((part_s, points, newest))) is None:
+            known = series.parts[part_s, points, newest] = series.means(*_parts(part_s, points, newest))
+        return known
 
     def export(self) -> bytes:
         """All series, for `load` in another process of this machine; 14 KiB for a full hour of one."""
@@ -127,6 +147,17 @@ class Rings:
             newest_at_end = SPAN_S - (saved.last + 1) % SPAN_S
             series.values = hour[newest_at_end:] + hour[:newest_at_end]
         self._series = loaded
+
+
+@lru_cache(maxsize=64)
+def _parts(part_s: float, points: int, newest: int) -> tuple[int, tuple[slice, ...]]:
+    """The first second of `points` parts of time up to part `newest`, and each of them counted from there in seconds.
+
+    Kept, as all series are read for the same moment.
+    """
+    first = math.floor((newest - points + 1) * part_s)
+    numbers = range(newest - points + 1, newest + 1)
+    return first, tuple([slice(math.floor(n * part_s) - first, math.ceil((n + 1) * part_s) - first) for n in numbers])
 
 
 def mean(values: array[float]) -> float | None:
