@@ -24,7 +24,7 @@ def test_events_newest_last(served: Box) -> None:
 
 def test_events_as_they_come(served: Box) -> None:
     watching = served.start("events", "-w", "-o", "json", "--for", "newcomer")
-    served.says("apply", "-f", "-", text=manifest("newcomer"))
+    served.says("apply", "-f", "-", text=manifest("newcomer", replicas=0))
     assert json.loads(line(watching, '"Applied"'))["model"] == "default/newcomer"
     watching.terminate()
 

@@ -10,9 +10,9 @@ from tests.cli.box import UPLION, Box, line, manifest
 
 
 def test_apply_says_what_it_did(served: Box) -> None:
-    assert served.says("apply", "-f", "-", "--wait", text=manifest("one")) == "aimodel/one created\n"
-    assert served.says("apply", "-f", "-", text=manifest("one")) == "aimodel/one unchanged\n"
-    assert served.says("apply", "-f", "-", text=manifest("one", parallel=3)) == "aimodel/one configured\n"
+    assert served.says("apply", "-f", "-", "--wait", text=manifest("one", replicas=0)) == "aimodel/one created\n"
+    assert served.says("apply", "-f", "-", text=manifest("one", replicas=0)) == "aimodel/one unchanged\n"
+    assert served.says("apply", "-f", "-", text=manifest("one", replicas=0, parallel=3)) == "aimodel/one configured\n"
 
 
 def test_apply_names_file_field_and_line_of_each_error(served: Box) -> None:
@@ -23,13 +23,13 @@ def test_apply_names_file_field_and_line_of_each_error(served: Box) -> None:
 
 
 def test_apply_warns_of_unknown_fields(served: Box) -> None:
-    ended = served.run("apply", "-f", "-", text=manifest("one", replcas=2))
+    ended = served.run("apply", "-f", "-", text=manifest("one", replicas=0, replcas=2))
     assert ended.returncode == 0
     assert "warning: -: spec.replcas: unknown field, ignored; did you mean replicas?" in ended.stderr
 
 
 def test_a_refused_file_does_not_keep_the_others_from_being_applied(served: Box) -> None:
-    good, bad = served.file("good.yaml", manifest("two")), served.file("bad.yaml", "kind: Pod")
+    good, bad = served.file("good.yaml", manifest("two", replicas=0)), served.file("bad.yaml", "kind: Pod")
     ended = served.run("apply", "-f", bad, "-f", good)
     assert (ended.returncode, ended.stdout) == (1, "aimodel/two created\n")
     assert f"error: {bad}: kind: expected AIModel" in ended.stderr
@@ -119,7 +119,7 @@ def test_restart_replaces_every_replica(served: Box) -> None:
 
 
 def test_delete_without_a_terminal_asks_nothing(served: Box) -> None:
-    served.says("apply", "-f", "-", text=manifest("gone"))
+    served.says("apply", "-f", "-", text=manifest("gone", replicas=0))
     ended = served.run("delete", "gone", "never-there", "--wait")
     assert (ended.returncode, ended.stdout) == (1, "aimodel/gone deleted\n")
     assert "default/never-there: there is no such AIModel" in ended.stderr
@@ -128,7 +128,7 @@ def test_delete_without_a_terminal_asks_nothing(served: Box) -> None:
 
 
 def test_delete_on_a_terminal_asks_first(served: Box) -> None:
-    served.says("apply", "-f", "-", text=manifest("dear"))
+    served.says("apply", "-f", "-", text=manifest("dear", replicas=0))
     assert "nothing was deleted" in at_terminal(served, "delete", "dear", answer="n\n")
     said = at_terminal(served, "delete", "dear", answer="y\n")
     assert "Delete 1 model? [y/N]" in said
