@@ -82,8 +82,10 @@ async def test_an_interrupt_asks_and_the_second_one_keeps_all_running() -> None:
 async def test_textuals_own_key_asks_too() -> None:
     app = Console(example.fleet(), leaving=Engine())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("ctrl+q")
+        await pilot.press("ctrl+q", "ctrl+q")
         await until(pilot, lambda: isinstance(app.screen, LeaveDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ModelsScreen))
 
 
 async def test_a_hand_over_that_fails_stays_and_says_why() -> None:

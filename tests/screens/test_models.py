@@ -52,7 +52,7 @@ async def test_text_from_outside_is_only_text() -> None:
         *(model(name, failure="[red]", failure_s=NOW_S) for name in hostile),
         failures=(failure("x[/b]y", "[/]", "gone [bold"),),
     )
-    for size in ((60, 14), (80, 24), (160, 50)):
+    for size in ((60, 14), (160, 50)):
         async with Console(fleet).run_test(size=size) as pilot:
             await shows(pilot, "x[/b]y")
             await shows(pilot, "[/]")
