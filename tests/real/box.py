@@ -103,10 +103,11 @@ class Box:
 
     async def stop(self) -> None:
         """Ctrl+c, and nothing of this box is left anywhere."""
-        if self._restarting is not None:
-            self._restarting.cancel()
-            await asyncio.wait([self._restarting])
         try:
+            if self._restarting is not None:
+                await self.until(lambda view: view.context.leader_pid == self.leader())
+                self._restarting.cancel()
+                await asyncio.wait([self._restarting])
             for pid in filter(None, {self.leader(), self.serve.pid if self.serve else None}):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGINT)
@@ -117,7 +118,7 @@ class Box:
             for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            sockets = [str(path) for path in self.home.sockets.rglob("*") if path.is_socket()]
+            sockets = [str(path) for path in self.home.sockets.iterdir() if path.is_socket()]
             shutil.rmtree(self.home.sockets, ignore_errors=True)
             shutil.rmtree(self.home.root, ignore_errors=True)
         assert not sockets, f"left over: {sockets}"

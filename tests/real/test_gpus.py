@@ -69,12 +69,17 @@ def failures(view: FleetView, reason: str) -> Sequence[str]:
 
 @contextlib.asynccontextmanager
 async def load(clients: Clients, count: int = 1) -> AsyncIterator[None]:
-    """That many long answers at once, given up at the end."""
-    asks = [asyncio.create_task(clients.put(Asked(stream=True), "smol", "count", max_tokens=400)) for _ in range(count)]
+    """That many clients at once, each with one question after the other."""
+
+    async def client() -> None:
+        while True:
+            await clients.put(Asked(stream=True), "smol", "Tell a story", max_tokens=400)
+
+    asking = [asyncio.create_task(client()) for _ in range(count)]
     yield
-    for ask in asks:
-        ask.cancel()
-    await asyncio.gather(*asks, return_exceptions=True)
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def test_a_replica_is_pinned_to_the_tightest_gpu_that_holds_it(box: Box) -> None:
