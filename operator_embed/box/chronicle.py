@@ -45,7 +45,7 @@ class Chronicle:
             else:
                 self._record("Crashed", last_words(state), state.id, model, warning=True)
         elif state.phase is Phase.BACKOFF and before is Phase.CRASHED and state.restarts:
-            message = f"restarted {state.restarts} times: {last_words(state)}"
+            message = f"after restart {state.restarts}: {last_words(state)}"
             self._record("CrashLoopBackOff", message, state.id, model, warning=True)
         change = state.change
         if change is None or change == change_before:

@@ -14,6 +14,8 @@ from worker_embed.report import Beat, GatewayBeat, WorkerBeat
 RATE_WINDOW_S = 10.0
 SILENT_S = 3.0
 """A source silent for three of its periods is stale."""
+FORGOTTEN_S = 10.0
+"""A worker that was silent for so long, frozen perhaps, is not shown as busy or idle any more."""
 UNKNOWN_S = 300.0
 """A figure older than this is unknown."""
 
@@ -123,6 +125,8 @@ class Telemetry:
         self, now_s: float, topics: Mapping[str, str], replicas: Mapping[str, Sequence[str]]
     ) -> dict[str, float | None]:
         """One second of history, also returned; the topic and the replicas of each AIModel are found by its key."""
+        for name in [name for name, worker in self.workers.items() if now_s - worker.beat.at_s > FORGOTTEN_S]:
+            self.forget(name)
         values: dict[str, float | None] = {}
         known = now_s - self.backlog_s <= SILENT_S
         for key, topic in topics.items():

@@ -36,6 +36,15 @@ def test_a_silent_source_has_no_rate_and_a_restarted_one_no_negative_one() -> No
     assert rate.per_s(3) == pytest.approx(10.0)
 
 
+def test_a_worker_that_went_silent_has_no_figures() -> None:
+    telemetry = Telemetry(Rings())
+    telemetry.hear(beat(0, 0))
+    telemetry.tick(5, {}, {})
+    assert set(telemetry.workers) == {"m-aaaaa"}
+    telemetry.tick(11, {}, {})
+    assert set(telemetry.workers) == set()
+
+
 def test_tokens_of_all_replicas_that_are_heard() -> None:
     telemetry = Telemetry(Rings())
     for second in range(3):
