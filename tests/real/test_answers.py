@@ -14,6 +14,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from tests.real.box import Box, manifest, replicas_of
 from tests.real.clients import Asked, Clients
+from worker_embed.process import proc
 
 pytestmark = [pytest.mark.anyio, pytest.mark.realmodel]
 
@@ -89,3 +90,13 @@ async def test_engine_that_is_killed_comes_back_and_its_requests_end_well(
     await box.running(smollm2)
     assert box.pids() == shells
     assert box.engine_pid(replica.key) != engine
+
+
+async def test_shell_that_is_killed_leaves_no_engine_behind(box: Box, clients: Clients, smollm2: str) -> None:
+    (replica,) = replicas_of(box.fleet.view(), smollm2)
+    engine = box.engine_pid(replica.key)
+    box.kill(replica.key)
+    await box.happens(lambda: not ((stat := proc.stat(engine)) and stat.alive))
+    await box.well(smollm2)
+    assert box.engine_pid(replica.key) != engine
+    assert (await clients.ask("smollm2", max_tokens=2)).done

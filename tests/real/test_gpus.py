@@ -158,10 +158,12 @@ async def test_the_autoscaler_is_bound_by_the_gpus(box: Box, fake: FakeNvml, cli
     await box.running(KEY)
 
 
-async def test_a_lost_gpu_gives_its_replica_to_another_one(box: Box, fake: FakeNvml) -> None:
+async def test_a_lost_gpu_gives_its_replica_to_another_one(box: Box, fake: FakeNvml, clients: Clients) -> None:
     (before,) = await box.running(KEY)
     fake.write(*BOX)
     index = on(box.fleet.view(), before).index
+    asking = asyncio.create_task(clients.ask("smol", "Tell a story", max_tokens=100))
+    await box.until(lambda view: replicas_of(view, KEY)[0].busy)
     fake.write(*BOX, f"{index} lost", f"xid {index} 79")
     await box.until(lambda view: any(r.key == before.key and r.reason == "GPULost" for r in replicas_of(view, KEY)))
     view = await box.until(lambda view: "Xid 79" in gpu(view, index).lost)
@@ -169,6 +171,7 @@ async def test_a_lost_gpu_gives_its_replica_to_another_one(box: Box, fake: FakeN
     assert failures(view, "Lost") == [f"! GPU {index}: Xid 79, fell off the bus"]
     (after,) = await box.running(KEY)
     assert after.place != before.place
+    assert (await asking).done, "this GPU only says that it is lost"
     view = box.fleet.view()
     assert f"GPU {index}: fell off the bus; {before.key} was on it" in events(view, "Xid 79")
     assert any(text.startswith(f"launcher: GPU {index} is lost: ") for text in events(view, "GPULost"))

@@ -11,6 +11,7 @@ import pytest
 from tests.real.accounts import usage
 from tests.real.box import Box, dead, replicas_of, words
 from tests.real.clients import Clients, outcomes
+from worker_embed.process import proc
 
 pytestmark = pytest.mark.anyio
 
@@ -46,15 +47,15 @@ async def under_load(box: Box, clients: Clients, strike: Callable[[], object]) -
     return came
 
 
-async def back(box: Box, clients: Clients) -> set[str]:
-    """Wait until all is well, and see that it answers; ids of what runs, replicas as `worker`."""
+async def back(box: Box, clients: Clients) -> Counter[str]:
+    """Wait until all is well, and see that it answers; how many processes of which child run, replicas as `worker`."""
     await box.well(ECHO, REPLICAS)
     assert await outcomes(clients.many("echo", 2), TEXT) == {"answer": 2}
     replicas = {row.key for row in replicas_of(box.fleet.view(), ECHO)}
-    return {"worker" if mark in replicas else mark for mark in box.processes().values()}
+    return Counter("worker" if mark in replicas else mark for mark in box.processes().values())
 
 
-ALL = {"worker", "gateway", "nats-server", "console serve"}
+ALL = {"worker": REPLICAS, "gateway": 1, "nats-server": 1, "console serve": 1}
 
 
 async def test_worker(box: Box, clients: Clients, steady: dict[str, int]) -> None:
@@ -62,7 +63,7 @@ async def test_worker(box: Box, clients: Clients, steady: dict[str, int]) -> Non
     came = await under_load(box, clients, lambda: box.kill(victim))
     assert came["answer"] + came[LOST] == REQUESTS, came
     assert 0 < came[LOST] <= SLOTS, "whose stream had begun gets an error, everybody else another worker's answer"
-    assert await back(box, clients) >= ALL
+    assert await back(box, clients) == ALL
     view = await box.until(lambda view: any(e.reason == "Crashed" and e.source == victim for e in view.events))
     assert any(e.source == victim and "SIGKILL" in e.message for e in view.events)
     assert dead(steady) == [victim] or dead(steady) == []
@@ -71,7 +72,7 @@ async def test_worker(box: Box, clients: Clients, steady: dict[str, int]) -> Non
 async def test_broker(box: Box, clients: Clients, steady: dict[str, int]) -> None:
     came = await under_load(box, clients, lambda: box.kill("nats-server"))
     assert came == {"answer": REQUESTS}
-    assert await back(box, clients) >= ALL
+    assert await back(box, clients) == ALL
     assert dead(steady) == ["nats-server"]
     view = await box.until(lambda view: view.events[0].reason != "QueueLost")
     assert {"QueueLost", "QueueBack"} <= {event.reason for event in view.events}
@@ -81,19 +82,27 @@ async def test_gateway(box: Box, clients: Clients, steady: dict[str, int]) -> No
     came = await under_load(box, clients, lambda: box.kill("gateway"))
     assert came["answer"] + came["broken"] == REQUESTS, came
     assert came["broken"] > 0
-    assert await back(box, clients) >= ALL
+    assert await back(box, clients) == ALL
     assert dead(steady) == ["gateway"]
     await box.until(lambda view: any(e.source == "gateway" and e.reason == "Crashed" for e in view.events))
 
 
 async def test_leader(box: Box, clients: Clients, steady: dict[str, int]) -> None:
     leader = box.leader()
+    assert leader is not None
+    helpers = {stat.pid for stat in map(proc.stat, proc.own_pids()) if stat and stat.parent == leader} - {
+        *steady.values()
+    }
     came = await under_load(box, clients, lambda: box.kill("serve"))
     assert came == {"answer": REQUESTS}
-    assert await back(box, clients) >= ALL
+    assert await back(box, clients) == ALL
     assert dead(steady) == []
     assert box.pids() == steady, "the next leader adopts what runs"
     assert box.leader() not in (None, leader)
+    assert helpers, "the sampler"
+    assert not [pid for pid in helpers if (stat := proc.stat(pid)) and stat.alive], (
+        "what is tied to a leader dies with it"
+    )
 
 
 async def test_everything_at_once(box: Box, clients: Clients, steady: dict[str, int]) -> None:
@@ -106,7 +115,7 @@ async def test_everything_at_once(box: Box, clients: Clients, steady: dict[str, 
 
     came = await under_load(box, clients, strike)
     assert came["answer"] + came["broken"] + came[LOST] == REQUESTS, (victims, came)
-    assert await back(box, clients) >= ALL, victims
+    assert await back(box, clients) == ALL, victims
     assert len(dead(steady)) == len(steady)
 
 
