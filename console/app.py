@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from textual import work
@@ -75,6 +76,8 @@ class Console(FleetApp):
     """The console of one fleet; its result says what became of the models: `keep`, `stop`, or nothing to decide."""
 
     TITLE = "uplion"
+    CSS_PATH = Path(__file__).parent.parent / "screens" / "models.tcss"
+    """Of the first screen: read with the app's own, or all styles would be worked out a second time."""
     DEFAULT_MODE = "models"
     VIEWS: ClassVar = tuple((key, title, f"go_{mode}") for mode, (key, title, _) in VIEWS.items())
     COMMANDS: ClassVar = App.COMMANDS | {actions_provider}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final as Constant
@@ -83,6 +81,10 @@ class Home:
         here = self.root / "run" / "sockets"
         if len(bytes(here / LONGEST_SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES:
             return here
+        # Few need them, and they would take longer to load than all else here.
+        import hashlib
+        import tempfile
+
         name = hashlib.blake2b(bytes(self.root), digest_size=4).hexdigest()
         return Path(tempfile.gettempdir()) / f"uplion-{name}-{os.getuid()}"
 
