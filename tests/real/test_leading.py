@@ -65,6 +65,16 @@ async def test_console_hands_over_when_it_is_left(box: Box, clients: Clients) ->
         await led_by(box, terminal.pid)
         await terminal.shows("echo")
         async with asked_throughout(box, clients):
+            box.home.config.write_text("nonsense = 1\n")
+            terminal.type("q")
+            await terminal.shows("keep running")
+            terminal.type("k")
+            await terminal.shows("nobody took over")
+            assert box.leader() == terminal.pid
+            box.home.config.unlink()
+        await led_by(box, terminal.pid)
+
+        async with asked_throughout(box, clients):
             over = asyncio.Event()
             watching = asyncio.create_task(never_without_a_leader(box, over))
             terminal.type("q")
