@@ -18,6 +18,7 @@
  *     0 process PID MIB SM              one that computes; 0 draws PID MIB: one that draws; MIB of -1: not told
  *     0 follow SESSION [SCALE]          utilisation = its CPU use, 1 core is 100 %; memory = its RSS times SCALE
  *     0 follow pinned [SCALE]           the same for all processes with this GPU in CUDA_VISIBLE_DEVICES
+ *                                       and this fake in LD_LIBRARY_PATH
  *     0 lost | 0 reset                  does not answer any more; needs a reset
  *     0 unified                         has no memory of its own
  *     xid 0 79 | ecc 0                  told once to those who were listening when the line appeared
@@ -180,18 +181,20 @@ __attribute__((constructor)) static void find_folder(void) {
 static unsigned pinned_to(int pid) {
     static char text[131072];
     char path[64], uuid[32];
-    unsigned on = 0;
+    unsigned on = 0, ours = 0;
     snprintf(path, sizeof path, "/proc/%d/environ", pid);
     int file = open(path, O_RDONLY);
     ssize_t size = file < 0 ? 0 : read(file, text, sizeof text - 1);
     if (file >= 0) close(file);
     text[size > 0 ? size : 0] = 0;
-    for (char *entry = text; entry < text + size; entry += strlen(entry) + 1)
+    for (char *entry = text; entry < text + size; entry += strlen(entry) + 1) {
+        if (!strncmp(entry, "LD_LIBRARY_PATH=", 16) && strstr(entry, folder)) ours = 1;
         for (int i = 0; i < gpu_count && !strncmp(entry, "CUDA_VISIBLE_DEVICES=", 21); i++) {
             snprintf(uuid, sizeof uuid, "GPU-fa4e%04x", i);
             if (strstr(entry, uuid)) on |= 1u << i;
         }
-    return on;
+    }
+    return ours ? on : 0; /* another fake on this machine has GPUs of the same names */
 }
 
 static void scan(void) {

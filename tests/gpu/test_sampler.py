@@ -119,7 +119,7 @@ async def test_load_of_a_real_session_moves_the_gpu(fake: FakeNvml, session: Cal
 
 async def test_a_process_pinned_to_a_gpu_shows_on_that_gpu_only(fake: FakeNvml, session: Callable[..., int]) -> None:
     fake.write(TWO_GPUS, "* follow pinned")
-    leader = session(SLEEPS, CUDA_VISIBLE_DEVICES="GPU-fa4e0001-0000-4000-8000-000000000001")
+    leader = session(SLEEPS, CUDA_VISIBLE_DEVICES="GPU-fa4e0001-0000-4000-8000-000000000001", **fake.env)
     async with sampling(fake.env) as seen:
         sample = await seen.until(lambda sample: sample.gpus[1].processes)
     (process,) = sample.gpus[1].processes
