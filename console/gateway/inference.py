@@ -99,12 +99,10 @@ class Inference:
     def sweep(self) -> None:
         """At every tick: look after requests to which nothing may happen by itself."""
         now_s = time.monotonic()
-        exists: dict[str, bool] = {}
+        topics = {served.topic for served in self._directory.all()}
         for pending in self._node.all():
             name = pending.served.name
-            if name not in exists:
-                exists[name] = self._directory.find(name) is not None
-            if not (exists[name] or pending.starts):
+            if not (pending.served.topic in topics or pending.starts):
                 pending.fail(model_not_found(name))
             if now_s >= max(pending.deadline_s, pending.heard_s + self._timeout_s if pending.heard_s else 0.0):
                 pending.fail(WORKER_TIMEOUT if pending.starts else queue_timeout(name))
