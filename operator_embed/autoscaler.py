@@ -25,6 +25,11 @@ class Decision:
     wants: int | None = None
     """What the backlog alone asks for, before the bounds."""
 
+    @property
+    def outcome(self) -> tuple[int, bool, str]:
+        """What is decided, without the figures that led to it: those move all the time."""
+        return self.desired, self.active, self.reason
+
 
 @dataclass(slots=True)
 class Window:

@@ -6,17 +6,20 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from operator_embed.aimodel import KIND, AIModel
 from operator_embed.autoscaler import Decision, Window, decide
 from operator_embed.box.changes import Expired, Op
 from operator_embed.box.chronicle import Chronicle
+from operator_embed.box.database import StoreError
 from operator_embed.box.facts import Facts
 from operator_embed.box.news import News
 from operator_embed.box.store import Deposed, Store
 from operator_embed.box.telemetry import SILENT_S
-from operator_embed.box.workloads import ROLE, Workloads
+from operator_embed.box.worker_spec import ROLE
+from operator_embed.box.workloads import Workloads
 from operator_embed.reconcile import assess, name_conflict
 from operator_embed.workqueue import WorkQueue
 from worker_embed.process.spec import ProcessState
@@ -46,7 +49,15 @@ class Controller:
     """`None` until the broker was reached for the first time."""
     _models: dict[str, AIModel] = field(default_factory=dict)
     _windows: dict[str, Window] = field(default_factory=dict)
+    _desired: dict[str, int] = field(default_factory=dict)
+    """What the newest pass acted on, by key."""
     _ensured: set[str] = field(default_factory=set)
+    """Topics that are there."""
+    _former: dict[str, set[str]] = field(default_factory=dict)
+    """Topics that an AIModel named before its spec was changed, by key, until none of its replicas reads them."""
+    _dropping: set[str] = field(default_factory=set)
+    """Topics that are being removed: nobody may count on them meanwhile."""
+    _news_due: bool = True
 
     async def watch(self) -> None:
         """Follow the store for ever."""
@@ -54,12 +65,13 @@ class Controller:
             version = self.store.version()
             self._take_all()
             try:
-                async for change in self.store.watch(version):
-                    if change.kind != KIND:
-                        self._take_events()
-                    else:
-                        self._take(change.key, change.op)
-                    self.changed()
+                async with aclosing(self.store.watch(version)) as changes:
+                    async for change in changes:
+                        if change.kind == KIND:
+                            self._take(change.key, change.op)
+                        else:
+                            self._news_due = True
+                        self.changed()
             except Expired:
                 log.info("the store moved on too far; reading all of it again")
 
@@ -71,7 +83,7 @@ class Controller:
                 await self._reconcile(key)
             except Deposed:
                 raise
-            except QueueError as error:
+            except (QueueError, StoreError) as error:
                 log.info("%s: %s", key, error)
                 self.keys.done(key, failed=True)
             except Exception:
@@ -83,8 +95,9 @@ class Controller:
     def tick(self) -> None:
         """Once a second: let the autoscaler look, and wake models whose number of replicas it changes."""
         for key, model in self._models.items():
-            decision = self._decide(model)
-            if decision != self.facts.decisions.get(key):
+            before, decision = self.facts.decisions.get(key), self._decide(model)
+            self.facts.decisions[key] = decision
+            if before is None or before.outcome != decision.outcome:
                 self.keys.add(key)
 
     def process_changed(self, state: ProcessState) -> None:
@@ -93,8 +106,14 @@ class Controller:
         if state.role == ROLE:
             if state.pid is None:
                 self.facts.telemetry.forget(state.id)
-            self.keys.add(state.labels["model"])
+            self.wake(filter(None, [state.labels.get("model")]))
         self.changed()
+
+    def refresh(self) -> None:
+        """Read what happened, if anything did; called before a view is made, as events come in bursts."""
+        if self._news_due:
+            self._news_due = False
+            self.facts.news = News.of(self.chronicle.views())
 
     def save(self) -> None:
         """Leave the autoscaler's memory to the next leader, so that a hand-over restarts no cooldown."""
@@ -130,30 +149,33 @@ class Controller:
         for key in self._models.keys() - models.keys():
             self._forget(key)
         self._models = models
+        self._windows = {key: window for key, window in self._windows.items() if key in models}
+        self.workloads.keep_only(models)
         self._show_models()
-        self._take_events()
+        self._news_due = True
         self.wake_all()
 
     def _take(self, key: str, op: Op) -> None:
-        model = self.store.get(key)
-        if model is None:
+        before, model = self._models.get(key), self.store.get(key)
+        if model is None or (before is not None and before.uid != model.uid):
             self._forget(key)
-        else:
+        elif before is not None and before.topic != model.topic:
+            self._former.setdefault(key, set()).add(before.topic)
+        if model is not None:
             self._models[key] = model
             if op is not Op.STATUS:
                 self.keys.add(key)
         self._show_models()
 
-    def _take_events(self) -> None:
-        self.facts.news = News.of(self.chronicle.views())
-
     def _forget(self, key: str) -> None:
-        self._models.pop(key, None)
+        if model := self._models.pop(key, None):
+            self.workloads.forget(model)
         self._windows.pop(key, None)
+        self._desired.pop(key, None)
+        self._former.pop(key, None)
         self.facts.observed.pop(key, None)
         self.facts.decisions.pop(key, None)
         self.facts.needs.pop(key, None)
-        self.workloads.forget(key)
 
     def _show_models(self) -> None:
         self.facts.models = [self._models[key] for key in sorted(self._models)]
@@ -162,15 +184,16 @@ class Controller:
         model = self._models.get(key)
         if model is None:
             return
+        trouble, need = "", None
         if model.deleted_s is None:
-            await self._ensure_topic(model.topic)
+            trouble, need = await self._queue_trouble(model.topic), await self.workloads.ledger.need(model)
+            if self._models.get(key) is not model:
+                self.keys.add(key)
+                return
         decision = self._decide(model)
-        before = self.facts.decisions.get(key)
-        observed = self.workloads.converge(model, decision.desired, queue_ready=self._queue_up)
-        self.facts.observed[key], self.facts.decisions[key] = observed, decision
-        self.facts.needs[key] = self.workloads.need(model)
-        if before is not None and before.desired != decision.desired and model.deleted_s is None:
-            self.chronicle.scaled(model, before.desired, decision)
+        observed = self.workloads.converge(model, decision.desired, need, queue_trouble=trouble)
+        self.facts.observed[key], self.facts.decisions[key], self.facts.needs[key] = observed, decision, need
+        self._tell_scaled(model, decision)
         conflict = name_conflict(model, self._models.values())
         status = assess(model, decision, observed, now_s=self.now(), epoch=self.epoch, conflict=conflict)
         if status != model.status:
@@ -179,26 +202,58 @@ class Controller:
             self._models[key] = replace(model, status=status)
             self._show_models()
         self.changed()
+        if all(replica.current for replica in observed.replicas):
+            await self._drop_former(key)
         if model.deleted_s is not None and not observed.replicas:
             await self._finish(model)
         elif observed.ready != decision.desired:
             self.keys.add(key, CHECK_AGAIN_S)
 
-    async def _ensure_topic(self, topic: str) -> None:
-        if self.queue is not None and topic not in self._ensured:
-            await self.queue.ensure(TopicSpec(topic=topic))
+    def _tell_scaled(self, model: AIModel, decision: Decision) -> None:
+        told = model.status.desired if model.status.observed_generation else None
+        before = self._desired.get(model.key, told)
+        self._desired[model.key] = decision.desired
+        if before is not None and before != decision.desired and model.deleted_s is None:
+            self.chronicle.scaled(model, before, decision)
+
+    async def _queue_trouble(self, topic: str) -> str:
+        """Why no worker can read that topic now, empty when it can; creates it where it is not there."""
+        if self.queue is None or not self.queue.connected:
+            return "the queue does not answer"
+        if topic in self._dropping:
+            return "the queue of an AIModel that named it before is being removed"
+        if topic not in self._ensured:
+            try:
+                await self.queue.ensure(TopicSpec(topic=topic))
+            except QueueError as error:
+                return str(error)
             self._ensured.add(topic)
+        return ""
+
+    async def _drop_former(self, key: str) -> None:
+        """Remove queues that only an older spec named."""
+        for topic in tuple(self._former.get(key, ())):
+            if all(other.topic != topic for other in self._models.values()):
+                await self._drop(topic)
+            self._former.get(key, set()).discard(topic)
 
     async def _finish(self, model: AIModel) -> None:
         """Nothing of it runs any more: its queue goes with the last AIModel that names it, the row goes last."""
-        if self.owner(model.topic) is None:
-            if self.queue is None:
-                raise QueueError("its queue cannot be removed while the broker is away")
-            await self.queue.drop(model.topic)
-            self._ensured.discard(model.topic)
-        for file in self.workloads.home.logs.glob(f"{model.name}-?????.*"):
-            file.unlink(missing_ok=True)
-        self.store.remove(model.key)
+        if not any(other.topic == model.topic for key, other in self._models.items() if key != model.key):
+            await self._drop(model.topic)
+        self.store.remove(model.key, uid=model.uid)
+        self._forget(model.key)
+        self._show_models()
+
+    async def _drop(self, topic: str) -> None:
+        if self.queue is None:
+            raise QueueError("its queue cannot be removed while the broker is away")
+        self._ensured.discard(topic)
+        self._dropping.add(topic)
+        try:
+            await self.queue.drop(topic)
+        finally:
+            self._dropping.discard(topic)
 
     def _decide(self, model: AIModel) -> Decision:
         telemetry, key = self.facts.telemetry, model.key

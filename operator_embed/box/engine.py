@@ -20,13 +20,15 @@ from operator_embed.box.chronicle import Chronicle
 from operator_embed.box.controller import Controller
 from operator_embed.box.facts import Facts
 from operator_embed.box.home import Home
+from operator_embed.box.ledger import Ledger
 from operator_embed.box.link import PROTOCOL, Hello, Second, ViewServer
 from operator_embed.box.ports import recorded_port
 from operator_embed.box.sources import sources
 from operator_embed.box.store import Store
 from operator_embed.box.telemetry import Telemetry
 from operator_embed.box.view import ViewBuilder
-from operator_embed.box.workloads import ROLE, Workloads
+from operator_embed.box.worker_spec import ROLE
+from operator_embed.box.workloads import Workloads
 from operator_embed.workqueue import WorkQueue
 from worker_embed.engines.llama_build import llama_build
 from worker_embed.gpu.feed import SamplerFeed
@@ -104,7 +106,8 @@ class Engine:
             pid=os.getpid(),
             serve=settings.serve,
         )
-        self._workloads = Workloads(home, self._supervisor, self._telemetry, self._queue_url, now)
+        self._ledger = Ledger(home, self._supervisor, self._telemetry, self._queue_url)
+        self._workloads = Workloads(self._ledger, self._supervisor, now)
         self._controller = Controller(
             self._store,
             self._workloads,
@@ -132,7 +135,7 @@ class Engine:
             self._controller.restore()
             if saved := self._store.soft(ENERGY):
                 self._facts.energy.load(saved, self._now())
-            self._workloads.footprints.peak_mib.update(json.loads(self._store.soft(FOOTPRINTS) or "{}"))
+            self._ledger.footprints.peak_mib.update(json.loads(self._store.soft(FOOTPRINTS) or "{}"))
             self._beats.start()
             await self._server.start()
             await self._supervisor.adopt()
@@ -184,7 +187,7 @@ class Engine:
         with contextlib.suppress(Exception):
             self._controller.save()
             self._store.put_soft(ENERGY, self._facts.energy.export())
-            self._store.put_soft(FOOTPRINTS, json.dumps(self._workloads.footprints.peak_mib))
+            self._store.put_soft(FOOTPRINTS, json.dumps(self._ledger.footprints.peak_mib))
             self._store.put_soft(RINGS, self._telemetry.rings.export().hex())
         self._store.close()
 
@@ -208,7 +211,7 @@ class Engine:
     def _look_at_processes(self) -> None:
         states = self._supervisor.states()
         self._facts.processes = states
-        self._facts.holds = self._workloads.holds()
+        self._facts.holds = self._ledger.holds()
         self._feed.watch(s.pid for s in states.values() if s.role == ROLE and s.pid is not None)
 
     def _process_changed(self, state: ProcessState) -> None:
@@ -269,7 +272,7 @@ class Engine:
     async def _know_llama(self) -> None:
         """Ask once what llama.cpp can do here; again only while it is not there, as somebody may install it."""
         while True:
-            self._facts.llama = self._workloads.llama = await llama_build(environment.allowed(os.environ))
+            self._facts.llama = self._ledger.llama = await llama_build(environment.allowed(os.environ))
             self._controller.wake_all()
             if self._facts.llama.version:
                 return
@@ -296,7 +299,7 @@ class Engine:
             await self._poll_queue()
             self._facts.sources = sources(self._facts, self._supervisor.states())
             self._controller.tick()
-            self._controller.wake(self._workloads.learn())
+            self._controller.wake(self._ledger.learn())
             keys = self._controller.topics
             replicas = {key: self._facts.replicas(key) for key in keys}
             now_s = self._now()
@@ -329,6 +332,7 @@ class Engine:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
+            self._controller.refresh()
             self._server.publish(builder.build(self._facts, self._now()), self._second)
             self._second = None
             await asyncio.sleep(VIEW_EVERY_S)

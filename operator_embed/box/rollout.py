@@ -18,6 +18,8 @@ class Running:
     """Hash of all that would need another process if it changed."""
     ready: bool = False
     leaving: bool = False
+    waiting: bool = False
+    """It has no process yet."""
     started_s: float = 0.0
     busy: int = 0
 
@@ -30,22 +32,27 @@ class Plan:
     retire: tuple[str, ...] = ()
 
 
-def plan(wanted: int, running: Sequence[Running], template: str, *, room: bool = True) -> Plan:
-    """New workers come before old ones go; where a new one waits for `room`, one old one goes first."""
+def plan(wanted: int, running: Sequence[Running], template: str, *, crowded: bool = False) -> Plan:
+    """New workers come before old ones go.
+
+    Where one waits for room that old ones hold (`crowded`), old ones go first: one at a time, and the next one only
+    when what came in the place of the one before can answer.
+    """
     staying = [r for r in running if not r.leaving]
     current = [r for r in staying if r.template == template]
     old = [r for r in staying if r.template != template]
 
-    retire = [r.name for r in _least_needed(current)[: max(0, len(current) - wanted)]]
+    surplus = [r.name for r in _least_needed(current)[: max(0, len(current) - wanted)]]
     missing = max(0, wanted - len(current))
     start = min(missing, max(0, wanted + (SURGE if old else 0) - len(staying)))
     needed_old = max(0, wanted - sum(r.ready for r in current))
     serving_old = _least_needed([r for r in old if r.ready])
     leave_old = [r.name for r in old if not r.ready]
     leave_old += [r.name for r in serving_old[: max(0, len(serving_old) - needed_old)]]
-    if not room and serving_old and not leave_old and len(staying) == len(running):
+    settled = len(staying) == len(running) and all(r.ready or r.waiting for r in current)
+    if crowded and settled and serving_old and not leave_old and not surplus:
         leave_old = [serving_old[0].name]
-    return Plan(start=start, retire=(*retire, *leave_old))
+    return Plan(start=start, retire=(*surplus, *leave_old))
 
 
 def _least_needed(workers: Sequence[Running]) -> list[Running]:

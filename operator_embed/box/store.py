@@ -177,10 +177,14 @@ class Store:
             )
             return deleted
 
-    def remove(self, key: str) -> None:
-        """Drop the row and the key of its own; only for the leader, when nothing of the model is left."""
+    def remove(self, key: str, *, uid: str = "") -> None:
+        """Drop the row and the key of its own; only for the leader, when nothing of the model is left.
+
+        With `uid` only that incarnation: a model of the same name may have come since.
+        """
         with self._writing():
-            gone = self._connection.execute("DELETE FROM models WHERE ns = ? AND name = ?", names(key))
+            query = "DELETE FROM models WHERE ns = ?1 AND name = ?2 AND ?3 IN ('', uid)"
+            gone = self._connection.execute(query, (*names(key), uid))
             if gone.rowcount:
                 self._secrets.delete(".".join(names(key)))
                 self._log(KIND, key, Op.DELETED)

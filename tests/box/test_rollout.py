@@ -44,10 +44,15 @@ def test_two_are_replaced_one_after_the_other() -> None:
 
 
 def test_without_room_an_old_one_goes_first() -> None:
-    workers = [worker("a", "old"), worker("b", ready=False)]
-    assert plan(1, workers, "new", room=False) == Plan(retire=("a",))
-    leaving = [worker("a", "old", leaving=True), worker("b", ready=False)]
-    assert plan(1, leaving, "new", room=False) == Plan()
+    waits = worker("b", ready=False, waiting=True)
+    assert plan(1, [worker("a", "old"), waits], "new", crowded=True) == Plan(retire=("a",))
+    assert plan(1, [worker("a", "old", leaving=True), waits], "new", crowded=True) == Plan()
+
+
+def test_without_room_the_next_old_one_stays_until_the_new_one_answers() -> None:
+    old, waits = worker("a", "old"), worker("c", ready=False, waiting=True)
+    assert plan(2, [old, worker("b", ready=False), waits], "new", crowded=True) == Plan()
+    assert plan(2, [old, worker("b"), waits], "new", crowded=True) == Plan(retire=("a",))
 
 
 def test_an_old_one_that_cannot_answer_goes_at_once() -> None:

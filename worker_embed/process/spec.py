@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from worker_embed.report import Change
 
@@ -83,3 +84,16 @@ class ProcessState:
     """The last lines before the newest crash."""
     change: Change | None = None
     """The newest line of its events file."""
+
+
+class Processes(Protocol):
+    """Whoever keeps processes running, as somebody sees it who only decides which."""
+
+    def states(self) -> Mapping[str, ProcessState]:
+        """What is known of each process that should run or still does, by id."""
+
+    def run(self, spec: ProcessSpec) -> None:
+        """From now on `spec` should run."""
+
+    async def retire(self, id: str, *, drain: bool = True) -> None:
+        """End a process as its `Stop` says, without the draining if so wished; returns when all of it is gone."""
