@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from operator_embed.aimodel import PAUSED, AIModel
+from operator_embed.schema import MAX_REPLICAS
 
 DEFAULT_MAX = 100
 DEFAULT_COOLDOWN_S = 300
@@ -39,8 +40,8 @@ class Window:
     """(seconds, replicas), falling in the second: an entry that a later, larger one outlives is dropped."""
 
     def add(self, now_s: float, replicas: int) -> None:
-        """Note what is wanted now."""
-        while self.wanted and self.wanted[-1][1] <= replicas:
+        """Note what is wanted now; what was noted for later than now dates from a clock that was set back."""
+        while self.wanted and (self.wanted[-1][1] <= replicas or self.wanted[-1][0] > now_s):
             self.wanted.pop()
         self.wanted.append((now_s, replicas))
 
@@ -85,7 +86,7 @@ def decide(
         message = f"another AIModel scales on the queue of {model.spec.model}; fixed at {static}"
         return Decision(desired=static, active=False, reason="TopicShared", message=message)
     if (held := model.annotation(PAUSED)) is not None:
-        number = int(held) if held.isdigit() else current
+        number = min(int(held), MAX_REPLICAS) if held.isdecimal() and len(held) < 10 else current
         return Decision(desired=number, active=False, reason="Paused", message=f"held at {number}")
     low, high = limits
     if backlog is None:
@@ -96,10 +97,10 @@ def decide(
     threshold = model.spec.msg_backlog_threshold or 1
     wants = math.ceil(backlog / threshold)
     formula = f"backlog {backlog} / {threshold} = {wants}"
-    window.add(now_s, min(max(wants, low), high))
-    cooldown_s = DEFAULT_COOLDOWN_S if model.spec.cooldown_seconds is None else model.spec.cooldown_seconds
     now_wanted = min(max(wants, low), high)
-    desired = max(now_wanted, min(current, window.highest(now_s, cooldown_s)))
+    window.add(now_s, now_wanted)
+    cooldown_s = DEFAULT_COOLDOWN_S if model.spec.cooldown_seconds is None else model.spec.cooldown_seconds
+    desired = max(now_wanted, min(current, window.highest(now_s, cooldown_s), high))
     if fits is not None and desired > max(low, fits + 1):
         desired = max(low, fits + 1)
     if fits is not None and now_wanted > fits:

@@ -34,6 +34,7 @@ ANSWERING = frozenset({Phase.READY, Phase.PAUSED, Phase.SLEEPING})
 LEAVING = frozenset({Phase.DRAINING, Phase.STOPPING})
 PENDING_REASONS = frozenset({"NothingFits", "WeightsMissing", "EngineMissing"})
 WORKER_ERRORS = frozenset(kind.value for kind in ErrorKind)
+NAME_CONFLICT = "NameConflict"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ def name_conflict(model: AIModel, others: Iterable[AIModel]) -> Failure | None:
         older = (other.created_s, other.key) < (model.created_s, model.key) and other.deleted_s is None
         words = {other.name, other.spec.model} & {model.name, model.spec.model}
         if older and other.topic != model.topic and words:
-            return Failure("NameConflict", f"{other.key} answers to {words.pop()!r} already")
+            return Failure(NAME_CONFLICT, f"{other.key} answers to {min(words)!r} already")
     return None
 
 
@@ -127,7 +128,7 @@ def assess(
             reason=failure.reason if failure else "AsAsked",
             message=failure.message if failure else "",
         ),
-        Condition(type="ScalingActive", status=decision.active, reason=decision.reason, message=decision.message),
+        _scaling(model, decision),
     )
     return Status(
         state=state,
@@ -147,6 +148,8 @@ def _unresolved(model: AIModel, decision: Decision, observed: Observed, now_s: f
     degraded = model.status.condition("Degraded")
     if degraded is None or not degraded.status or model.generation != model.status.observed_generation:
         return None
+    if degraded.reason == NAME_CONFLICT:
+        return None
     mended = any(r.ready_s is not None and r.ready_s > degraded.since_s for r in observed.replicas)
     if mended or observed.ready >= decision.desired:
         return None
@@ -158,7 +161,8 @@ def _state(model: AIModel, decision: Decision, ready: int, failure: Failure | No
     if ready:
         return "Running", "AIModel is running successfully"
     if decision.desired == 0 and model.deleted_s is None:
-        if (limits := bounds(model)) and limits[0] == 0 and decision.active:
+        sleeps = decision.active or decision.reason == "BacklogUnknown"
+        if sleeps and (limits := bounds(model)) and limits[0] == 0:
             return "Idle", "at zero; a request wakes it"
         return "Stopped", "stopped; scale it up to start it"
     if failure:
@@ -189,6 +193,16 @@ def _progressing(before: Status, decision: Decision, observed: Observed, ready: 
         reason = "Starting" if ready == 0 else "Scaling"
         return Condition(type="Progressing", status=True, reason=reason, message=f"{ready} to {decision.desired}")
     return Condition(type="Progressing", status=False, reason="Settled")
+
+
+def _scaling(model: AIModel, decision: Decision) -> Condition:
+    """With the figures that led to the number asked for, which explain it; newer ones that change nothing do not."""
+    before = model.status
+    old = before.condition("ScalingActive")
+    message = decision.message
+    if old is not None and before.observed_generation == model.generation:
+        message = old.message if (before.desired, old.status, old.reason) == decision.outcome else message
+    return Condition(type="ScalingActive", status=decision.active, reason=decision.reason, message=message)
 
 
 def _dated(condition: Condition, before: Status, now_s: float) -> Condition:

@@ -23,15 +23,18 @@ def replica_of(state: ProcessState, template: str) -> Replica:
         phase, reason = Phase.READY, said
     elif said in PHASES and state.phase is not process.Phase.STOPPING:
         phase = PHASES[said]
+    ready_s = state.ready_s if phase in ANSWERING and not reason else None
     if change is not None:
         since_s = max(since_s, change.at)
+        if ready_s is not None and phase is Phase.READY:
+            ready_s = max(ready_s, change.at)
     return Replica(
         name=state.id,
         phase=phase,
         reason=reason,
         message=message,
         since_s=since_s,
-        ready_s=state.ready_s if phase in ANSWERING and not reason else None,
+        ready_s=ready_s,
         restarts=state.restarts,
         current=not template or state.labels.get("template") == template,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from operator_embed.aimodel import PAUSED, AIModel
 from operator_embed.autoscaler import Decision, Window, decide
@@ -80,3 +83,44 @@ def test_paused_holds_its_number() -> None:
 
 def test_deleting_wins_over_everything() -> None:
     assert scaled(aimodel(msg_backlog_threshold=1, min_replicas=3, deleted_s=1.0), backlog=50).desired == 0
+
+
+@given(
+    seconds=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 700)), min_size=1, max_size=60),
+    cooldown_s=st.integers(0, 90),
+    low=st.integers(0, 3),
+    most=st.integers(1, 8),
+)
+def test_what_the_whole_cooldown_wanted_is_kept(
+    seconds: list[tuple[int, int]], cooldown_s: int, low: int, most: int
+) -> None:
+    high = max(low, most)
+    model = aimodel(msg_backlog_threshold=100, min_replicas=low, max_replicas=high, cooldown_seconds=cooldown_s)
+    window, wanted, desired, now_s = Window(), list[tuple[int, int]](), low, 0
+    for passed_s, backlog in seconds:
+        now_s += passed_s
+        wanted.append((now_s, min(max(math.ceil(backlog / 100), low), high)))
+        lately = max(count for at_s, count in wanted if at_s >= now_s - cooldown_s)
+        expected = max(wanted[-1][1], min(desired, lately))
+        desired = scaled(model, window=window, backlog=backlog, current=desired, now_s=now_s).desired
+        assert desired == expected
+        assert low <= desired <= high
+
+
+def test_a_lower_maximum_counts_at_once() -> None:
+    model, window = aimodel(msg_backlog_threshold=100, max_replicas=8), Window()
+    assert scaled(model, window=window, backlog=800, current=1, now_s=0).desired == 8
+    lower = aimodel(msg_backlog_threshold=100, max_replicas=2)
+    assert scaled(lower, window=window, backlog=800, current=8, now_s=1).desired == 2
+
+
+def test_a_clock_that_was_set_back_forgets_what_was_to_come() -> None:
+    model, window = aimodel(msg_backlog_threshold=100, max_replicas=8, cooldown_seconds=10), Window()
+    scaled(model, window=window, backlog=800, current=1, now_s=5_000)
+    assert scaled(model, window=window, backlog=0, current=8, now_s=100).desired == 1
+
+
+@pytest.mark.parametrize(("held", "desired"), [("2", 2), ("²", 3), ("-1", 3), ("9" * 30, 3), ("5000", 1000)])
+def test_a_number_to_hold_may_be_any_text(held: str, desired: int) -> None:
+    model = replace(aimodel(msg_backlog_threshold=1), annotations=((PAUSED, held),))
+    assert scaled(model, backlog=50, current=3).desired == desired

@@ -123,3 +123,29 @@ def test_two_models_that_answer_to_one_name_on_two_queues_are_a_conflict_for_the
 def test_two_models_on_one_queue_are_no_conflict() -> None:
     older, younger = replace(aimodel(), name="a", created_s=1.0), replace(aimodel(), name="b", created_s=2.0)
     assert name_conflict(younger, [older, younger]) is None
+
+
+def test_a_name_conflict_ends_with_the_other_model() -> None:
+    starting = replica(Phase.STARTING, since_s=995.0)
+    assert status(starting, before=degraded("NameConflict")).state == "Pending"
+
+
+def test_a_silent_queue_does_not_stop_a_model_at_zero() -> None:
+    unknown = asked(0, reason="BacklogUnknown")
+    assert status(decision=unknown, min_replicas=0, msg_backlog_threshold=5).state == "Idle"
+    held = asked(0, reason="Paused")
+    assert status(decision=held, min_replicas=0, msg_backlog_threshold=5).state == "Stopped"
+
+
+def test_figures_behind_a_decision_are_written_when_it_changes() -> None:
+    def wants(desired: int, backlog: int) -> Decision:
+        return Decision(desired=desired, active=True, reason="Backlog", message=f"backlog {backlog}")
+
+    first = status(replica(), decision=wants(1, 10), msg_backlog_threshold=100)
+    assert status(replica(), decision=wants(1, 20), before=first, msg_backlog_threshold=100) == first
+    more = status(replica(), decision=wants(2, 120), before=first, msg_backlog_threshold=100)
+    condition = more.condition("ScalingActive")
+    assert condition is not None
+    assert condition.message == "backlog 120"
+    edited = status(replica(), decision=wants(1, 20), before=first, generation=2, msg_backlog_threshold=50)
+    assert edited != first
