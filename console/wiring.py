@@ -18,7 +18,7 @@ from operator_embed.fleet.fleet import FleetError
 from worker_embed.process.spec import ProcessSpec, Stop
 
 if TYPE_CHECKING:
-    from operator_embed.box.engine import NodePlace
+    from operator_embed.box.children import NodePlace
     from operator_embed.box.leadership import Leadership
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def log_to(home: Home) -> None:
 
 def leadership(home: Home, settings: Settings, lock: Lock, *, serve: bool) -> Leadership:
     """This process's part in leading the box; loads what a leader needs, which takes a while."""
-    from operator_embed.box.engine import Settings as EngineSettings
+    from operator_embed.box.children import Settings as EngineSettings
     from operator_embed.box.leadership import Leadership
 
     parts = EngineSettings(api_node=lambda place: api_node(place, settings), api_url=settings.api_url, serve=serve)

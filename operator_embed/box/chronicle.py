@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from operator_embed.aimodel import AIModel, Status
 from operator_embed.autoscaler import Decision
+from operator_embed.box.database import StoreError
 from operator_embed.box.events import Event
 from operator_embed.box.news import SCALED
 from operator_embed.box.store import Store
@@ -14,6 +16,8 @@ from operator_embed.fleet.text import safe_text
 from operator_embed.reconcile import WORKER_ERRORS
 from worker_embed.process.spec import Phase, ProcessState
 from worker_embed.report import Change
+
+log = logging.getLogger(__name__)
 
 SHOWN = 1_000
 
@@ -79,6 +83,13 @@ class Chronicle:
         """Tell something about the box itself."""
         self._record(reason, message, source, "", warning=severe, severe=severe)
 
+    def tell(self, event: Event) -> None:
+        """Record an event; one that cannot be written is only logged, as what it tells about must go on."""
+        try:
+            self.store.record(event)
+        except StoreError as error:
+            log.error("event %s of %s (%s) is not kept: %s", event.reason, event.source, event.message, error)
+
     def views(self) -> tuple[EventView, ...]:
         """The newest events, newest first."""
         for event in self.store.events(SHOWN, since_rv=self._seen_rv):
@@ -93,9 +104,7 @@ class Chronicle:
     def _record(
         self, reason: str, message: str, source: str, model: str, *, warning: bool = False, severe: bool = False
     ) -> None:
-        self.store.record(
-            Event(reason=reason, message=message, source=source, model=model, warning=warning, severe=severe)
-        )
+        self.tell(Event(reason=reason, message=message, source=source, model=model, warning=warning, severe=severe))
 
 
 def last_words(state: ProcessState) -> str:

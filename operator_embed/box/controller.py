@@ -27,7 +27,6 @@ from worker_embed.queue.port import Queue, QueueError, TopicSpec
 
 log = logging.getLogger(__name__)
 
-WINDOWS = "autoscaler windows"
 CHECK_AGAIN_S = 5.0
 """When a model that is not as asked is looked at again: what it waits for may come without a word."""
 
@@ -115,15 +114,14 @@ class Controller:
             self._news_due = False
             self.facts.news = News.of(self.chronicle.views())
 
-    def save(self) -> None:
-        """Leave the autoscaler's memory to the next leader, so that a hand-over restarts no cooldown."""
-        windows = {key: list(window.wanted) for key, window in self._windows.items()}
-        self.store.put_soft(WINDOWS, json.dumps(windows))
+    def export(self) -> str:
+        """The autoscaler's memory for the next leader, so that a hand-over restarts no cooldown."""
+        return json.dumps({key: list(window.wanted) for key, window in self._windows.items()})
 
-    def restore(self) -> None:
+    def load(self, exported: str) -> None:
         """Take up what the leader before us left."""
-        for key, wanted in json.loads(self.store.soft(WINDOWS) or "{}").items():
-            self._windows[key] = Window(deque((at_s, count) for at_s, count in wanted))
+        windows = json.loads(exported).items()
+        self._windows = {key: Window(deque((float(at_s), int(count)) for at_s, count in w)) for key, w in windows}
 
     def wake_all(self) -> None:
         """Something changed that concerns every model, such as the queue."""

@@ -55,6 +55,10 @@ class Facts:
     api_url: str
     store_text: str
     """The folder."""
+    store_trouble: str = ""
+    """Why nothing can be stored; empty when something can."""
+    store_down_s: float | None = None
+    """Unix time since when."""
     queue_text: str = ""
     queue_down_s: float | None = None
     """Unix time at which the queue was lost."""

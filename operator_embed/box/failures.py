@@ -18,6 +18,9 @@ def failures(
 ) -> list[FailureView]:
     """Ranked: those that keep requests from an answer, then by requests queued behind them, then newest."""
     found: list[tuple[int, FailureView]] = []
+    if facts.store_down_s is not None:
+        message = f"what is asked and what happens is not kept: {facts.store_trouble}"
+        found.append((1 << 31, _failure("store", "NotWritable", message, facts.store_down_s, severe=True)))
     if facts.queue_down_s is not None:
         message = "nats does not answer and is being restarted; running requests go on, new ones get 503"
         found.append((1 << 30, _failure("queue", "Unreachable", message, facts.queue_down_s, severe=True)))

@@ -21,6 +21,10 @@ class Footprints:
     peak_mib: dict[str, float] = field(default_factory=dict)
     """By kind, over all its GPUs."""
 
+    def load(self, peaks: dict[str, float]) -> None:
+        """Take up what was seen before; raises `ValueError` and others where it is something else."""
+        self.peak_mib.update({str(kind): float(mib) for kind, mib in peaks.items()})
+
     def saw(self, kind: str, mib: float) -> bool:
         """Take in what a ready replica uses now; whether that was news."""
         if mib < self.peak_mib.get(kind, 0.0) + STEP_MIB:

@@ -9,7 +9,8 @@ import socket
 import subprocess
 from dataclasses import dataclass, field
 
-from operator_embed.box.engine import Engine, Settings
+from operator_embed.box.children import Settings
+from operator_embed.box.engine import Engine
 from operator_embed.box.home import Home
 from operator_embed.box.lock import Lock
 

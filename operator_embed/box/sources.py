@@ -19,7 +19,12 @@ def sources(facts: Facts, processes: Mapping[str, ProcessState]) -> tuple[Source
     api_status, api_text = _child(processes.get("gateway"), f"{facts.api_url}   no token needed, loopback only")
     gpu_status, gpu_text = _gpu(facts)
     return (
-        SourceView(key="store", version=0, status="ok", text=facts.store_text),
+        SourceView(
+            key="store",
+            version=0,
+            status="!" if facts.store_trouble else "ok",
+            text=facts.store_trouble or facts.store_text,
+        ),
         SourceView(key="queue", version=0, status=queue_status, text=queue_text),
         SourceView(key="API", version=0, status=api_status, text=api_text),
         *engines(facts.llama),

@@ -62,19 +62,23 @@ rv = ? WHERE ns = ? AND name = ?
 """
 
 
-class NotFound(StoreError):
+class Refused(StoreError):
+    """The store works; what was asked of it cannot be done."""
+
+
+class NotFound(Refused):
     """No AIModel has that key."""
 
 
-class Conflict(StoreError):
+class Conflict(Refused):
     """Somebody else changed the model since it was read, or it is being deleted."""
 
 
-class Invalid(StoreError):
+class Invalid(Refused):
     """The change would leave a spec that nobody can run."""
 
 
-class Deposed(StoreError):
+class Deposed(Refused):
     """A newer leader writes the status now."""
 
 
@@ -89,6 +93,8 @@ class Store:
         """Open the store, create it where there is none; raises `HomeError` and `StoreError`."""
         home.prepare()
         self._home, self._now = home, now
+        self.trouble = ""
+        """Why the newest write failed, empty when it did not."""
         self._secrets = Secrets(home.secrets)
         tables = f"{_TABLES};{changes.TABLES};{events.TABLES}"
         self._connection = connect(home.store, version=FORMAT, schema=tables, synchronous="NORMAL")
@@ -232,7 +238,7 @@ class Store:
 
     def put_soft(self, key: str, value: str) -> None:
         """Keep a note; wakes nobody."""
-        with explained(self._home.store):
+        with self._writing():
             self._connection.execute(
                 "INSERT INTO soft VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", (key, value)
             )
@@ -254,12 +260,19 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One transaction; who watches is told after it, if it changed anything."""
-        with explained(self._home.store):
-            before = changes.newest(self._connection)
-            with transaction(self._connection):
-                yield
-            if changes.newest(self._connection) != before:
-                ring(self._home.bells)
+        try:
+            with explained(self._home.store):
+                before = changes.newest(self._connection)
+                with transaction(self._connection):
+                    yield
+                if changes.newest(self._connection) != before:
+                    ring(self._home.bells)
+        except Refused:
+            raise
+        except StoreError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
 
     def _epoch(self) -> int:
         return int(self._connection.execute("SELECT epoch FROM term").fetchone()[0])

@@ -1,0 +1,124 @@
+"""The leader's line to the queue: it comes and goes, is asked what lies there, and gets back what dead workers held."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from operator_embed.accounts.usage import UsageWriter
+from operator_embed.box.telemetry import Telemetry
+from worker_embed.inflight import read_tokens
+from worker_embed.queue.open import open_queue
+from worker_embed.queue.port import Queue, QueueError
+
+log = logging.getLogger(__name__)
+
+FIRST_TRY_S, LAST_TRY_S = 0.05, 1.0
+DEAD_EVERY_S = 2.0
+LIMIT_S = 2.0
+"""For anything that is asked of the queue once a second."""
+
+
+@dataclass(slots=True, eq=False)
+class Broker:
+    """On one event loop; `run` before anything else."""
+
+    url: str
+    token_file: Path
+    telemetry: Telemetry
+    now: Callable[[], float]
+    told: Callable[[bool], None]
+    """Told True when the queue was lost and is back, False when it was lost."""
+    queue: Queue | None = None
+    """`None` until it was reached for the first time."""
+    _there: asyncio.Event = field(default_factory=asyncio.Event)
+    _orphaned: set[str] = field(default_factory=set)
+    """Deliveries that dead workers had in hand, until the broker has them back."""
+    _dead_s: float = 0.0
+
+    @property
+    def connected(self) -> bool:
+        return self.queue is not None and self.queue.connected
+
+    async def run(self, came: Callable[[Queue], None]) -> None:
+        """Connect, however long that takes, and say that it `came`; then follow its coming and going for ever."""
+        if self.queue is None:
+            self.queue = await self._reached()
+        came(self.queue)
+        self._there.set()
+        await self._give_back()
+        async for up in self.queue.lost():
+            self.told(up)
+            await self._give_back()
+
+    async def write_usage(self, accounts: Path) -> None:
+        """Keep what the workers report as used, for ever."""
+        await self._there.wait()
+        assert self.queue is not None
+        await UsageWriter(self.queue, accounts).run()
+
+    async def poll(self, topics: Iterable[str]) -> dict[str, int]:
+        """Note what lies on each topic; returns how many requests were given up since the last call, by topic.
+
+        A queue that is silent leaves the figures as they are: their age says that they are old.
+        """
+        news: dict[str, int] = {}
+        if self.queue is not None and self.queue.connected:
+            with suppress(TimeoutError, QueueError):
+                async with asyncio.timeout(LIMIT_S):
+                    asked = sorted(set(topics))
+                    self.telemetry.backlog = await self.queue.backlog(asked)
+                    self.telemetry.backlog_s = self.now()
+                    if self.now() - self._dead_s >= DEAD_EVERY_S:
+                        self._dead_s = self.now()
+                        await self._count_dead(self.queue, asked, news)
+        return news
+
+    async def orphan(self, inflight: Path) -> None:
+        """Give back what a dead worker had in hand by its file, so that another one takes it at once."""
+        self._orphaned.update(read_tokens(inflight))
+        inflight.unlink(missing_ok=True)
+        await self._give_back()
+
+    async def close(self) -> None:
+        """Hang up, if ever connected."""
+        if self.queue is not None:
+            await self.queue.close()
+
+    async def _reached(self) -> Queue:
+        token, wait_s, before = self.token_file.read_text().strip(), FIRST_TRY_S, ""
+        while True:
+            try:
+                return await open_queue(self.url, token=token, name="uplion", timeout_s=LIMIT_S)
+            except QueueError as error:
+                if before != (before := str(error)):
+                    log.info("queue: %s", before)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LAST_TRY_S)
+
+    async def _count_dead(self, queue: Queue, topics: list[str], news: dict[str, int]) -> None:
+        for topic in topics:
+            before, now = self.telemetry.dead.get(topic), await queue.dead_count(topic)
+            self.telemetry.dead[topic] = now
+            if before is not None and now > before:
+                news[topic] = now - before
+
+    async def _give_back(self) -> None:
+        """All at once; who calls while the answers are awaited finds nothing left to give."""
+        if self.queue is None or not self.queue.connected:
+            return
+        tokens, self._orphaned = self._orphaned, set()
+        given = await asyncio.gather(*(self._given_back(self.queue, token) for token in tokens))
+        self._orphaned |= {token for token, done in zip(tokens, given, strict=True) if not done}
+
+    async def _given_back(self, queue: Queue, token: str) -> bool:
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await queue.give_back(token)
+        except (TimeoutError, QueueError):
+            return False
+        return True
