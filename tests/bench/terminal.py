@@ -53,10 +53,11 @@ class Terminal:
             data = os.read(self._master, READ_BYTES)
         except BlockingIOError:
             return
-        except OSError:
-            data = b""
-        if not data:
+        except OSError:  # what Linux answers once nobody has the other side open
             asyncio.get_running_loop().remove_reader(self._master)
+            if self._painted is not None and not self._painted.done():
+                self._painted.set_exception(RuntimeError(f"it ended: {self._tail[-LAST_BYTES:].decode()}"))
+            return
         self._tail = (self._tail + data)[-LAST_BYTES - READ_BYTES :]
         self._look()
 
