@@ -9,7 +9,7 @@ from tests.bench.figure import Figure, Target, middle
 from tests.bench.terminal import terminal
 from tests.real.box import UPLION, running_box
 
-ROUNDS = 9
+ROUNDS = 15
 TITLE = "BACKLOG"
 """Of a column that every width has."""
 
