@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+
+
+HOST_CHARACTERS = frozenset(string.ascii_letters + string.digits + ".:-_%")
 
 
 class SettingsError(Exception):
@@ -33,9 +37,19 @@ class Settings:
     """Draw with ASCII characters only."""
 
     @property
+    def api_local_host(self) -> str:
+        """Where a client on this machine reaches the API."""
+        return "127.0.0.1" if self.api_host in ("0.0.0.0", "::") else self.api_host
+
+    @property
+    def api_is_open(self) -> bool:
+        """Whether clients on other machines may reach the API."""
+        return not (self.api_host == "localhost" or self.api_host.startswith("127.") or self.api_host == "::1")
+
+    @property
     def api_url(self) -> str:
         """The API as a client on this machine reaches it."""
-        host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::") else self.api_host
+        host = f"[{self.api_local_host}]" if ":" in self.api_local_host else self.api_local_host
         return f"http://{host}:{self.api_port}/v1"
 
 
@@ -85,6 +99,8 @@ def _with(settings: Settings, name: str, value: object, where: str) -> Settings:
     if type(value) is not kind:
         words = {bool: "true or false", int: "a whole number", str: "text"}[kind]
         raise SettingsError(f"{where}: expected {words}, got {value!r}")
+    if name == "api_host" and (not value or set(str(value)) - HOST_CHARACTERS):
+        raise SettingsError(f"{where}: expected a host name or an address, got {value!r}")
     if name == "api_port" and isinstance(value, int) and not 0 < value < 65536:
         raise SettingsError(f"{where}: expected a port from 1 to 65535, got {value}")
     if name == "timeout_s" and isinstance(value, int) and value < 1:

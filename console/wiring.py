@@ -12,7 +12,7 @@ from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any
 
 from console.settings import Settings
-from operator_embed.box.home import Home
+from operator_embed.box.home import Home, HomeError
 from operator_embed.box.lock import Lock
 from operator_embed.fleet.fleet import FleetError
 from worker_embed.process.spec import ProcessSpec, Stop
@@ -45,7 +45,12 @@ def leadership(home: Home, settings: Settings, lock: Lock, *, serve: bool) -> Le
     from operator_embed.box.children import Settings as EngineSettings
     from operator_embed.box.leadership import Leadership
 
-    parts = EngineSettings(api_node=lambda place: api_node(place, settings), api_url=settings.api_url, serve=serve)
+    parts = EngineSettings(
+        api_node=lambda place: api_node(place, settings),
+        api_url=settings.api_url,
+        api_is_open=settings.api_is_open,
+        serve=serve,
+    )
     return Leadership(home, parts, SERVE, lock)
 
 
@@ -55,7 +60,7 @@ def api_node(place: NodePlace, settings: Settings) -> ProcessSpec:
     async def ready() -> bool:
         try:
             async with asyncio.timeout(1.0):
-                reader, writer = await asyncio.open_connection("127.0.0.1", settings.api_port)
+                reader, writer = await asyncio.open_connection(settings.api_local_host, settings.api_port)
                 writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 status = await reader.readline()
                 writer.close()
@@ -95,6 +100,7 @@ class EngineThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leadership: Leadership | None = None
         self._running: asyncio.Task[None] | None = None
+        self._closing = threading.Event()
 
     def start(self) -> None:
         """Begin to follow, and to lead where nobody does."""
@@ -122,6 +128,7 @@ class EngineThread:
 
     def close(self) -> None:
         """End the thread; what runs, runs on."""
+        self._closing.set()
         if self._loop is not None and self._running is not None:
             self._loop.call_soon_threadsafe(self._running.cancel)
         if self._thread.is_alive():
@@ -140,14 +147,21 @@ class EngineThread:
         self._loop, self._running = asyncio.get_running_loop(), asyncio.current_task()
         lock = Lock(self._home.lock)
         try:
-            while True:
-                if lock.try_acquire():
-                    break
+            # Whoever closes before there is a loop to tell finds this.
+            while not self._closing.is_set():
+                if self._acquired(lock):
+                    self._leadership = leadership(self._home, self._settings, lock, serve=False)
+                    await self._leadership.run()
                 await asyncio.sleep(TRY_EVERY_S)
-            self._leadership = leadership(self._home, self._settings, lock, serve=False)
-            await self._leadership.run()
         finally:
             lock.release()
+
+    def _acquired(self, lock: Lock) -> bool:
+        try:
+            return lock.try_acquire()
+        except HomeError as error:
+            log.error("cannot lead: %s", error)
+            return False
 
     async def _there(self, what: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None

@@ -32,6 +32,8 @@ class Settings:
 
     api_node: Callable[[NodePlace], ProcessSpec]
     api_url: str
+    api_is_open: bool = False
+    """Whether clients on other machines may reach it."""
     serve: bool
     """Without a console of its own."""
 

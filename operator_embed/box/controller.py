@@ -204,7 +204,7 @@ class Controller:
             await self._drop_former(key)
         if model.deleted_s is not None and not observed.replicas:
             await self._finish(model)
-        elif observed.ready != decision.desired:
+        elif not observed.ready == decision.desired == len(observed.replicas):
             self.keys.add(key, CHECK_AGAIN_S)
 
     def _tell_scaled(self, model: AIModel, decision: Decision) -> None:

@@ -70,6 +70,7 @@ class Engine:
             telemetry=self._telemetry,
             name=platform.node(),
             api_url=settings.api_url,
+            api_is_open=settings.api_is_open,
             store_text=str(home.root),
             queue_text=queue_url.removeprefix("nats://"),
             pid=os.getpid(),

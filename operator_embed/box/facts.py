@@ -53,6 +53,8 @@ class Facts:
     name: str
     """Of the box."""
     api_url: str
+    api_is_open: bool = False
+    """Whether clients on other machines may reach it."""
     store_text: str
     """The folder."""
     store_trouble: str = ""

@@ -10,8 +10,9 @@ import subprocess
 from dataclasses import dataclass, field
 
 from operator_embed.box.children import Settings
+from operator_embed.box.database import StoreError
 from operator_embed.box.engine import Engine
-from operator_embed.box.home import Home
+from operator_embed.box.home import Home, HomeError
 from operator_embed.box.lock import Lock
 
 log = logging.getLogger(__name__)
@@ -40,17 +41,15 @@ class Leadership:
     _term: asyncio.Task[None] | None = None
     _resting: bool = False
     """No new term is begun."""
+    _obstacle: str = ""
+    """Why the newest term could not be begun."""
 
     async def run(self) -> None:
         """Follow and lead until cancelled; then what runs, runs on."""
         try:
             while True:
-                if not self._resting and self.lock.try_acquire():
-                    try:
-                        await self._lead()
-                    except Exception:
-                        log.exception("this term of leadership ended; another is begun")
-                        self.lock.release()
+                if not self._resting:
+                    await self._try_to_lead()
                 await asyncio.sleep(TRY_EVERY_S)
         finally:
             self.lock.release()
@@ -76,6 +75,21 @@ class Leadership:
         if self._engine is not None and self._term is not None:
             self._engine.stop()
             await asyncio.wait([self._term])
+
+    async def _try_to_lead(self) -> None:
+        """One term, where nobody else has one; why it cannot be is said once."""
+        try:
+            if self.lock.try_acquire():
+                await self._lead()
+            self._obstacle = ""
+        except (HomeError, StoreError) as error:
+            self.lock.release()
+            if self._obstacle != (obstacle := str(error)):
+                log.error("cannot lead: %s", obstacle)
+            self._obstacle = obstacle
+        except Exception:
+            self.lock.release()
+            log.exception("this term of leadership ended; another is begun")
 
     async def _lead(self) -> None:
         self.lock.claim()

@@ -16,7 +16,8 @@ from worker_embed.process.spec import Phase, ProcessState
 def sources(facts: Facts, processes: Mapping[str, ProcessState]) -> tuple[SourceView, ...]:
     """In the order in which a request needs them."""
     queue_status, queue_text = _child(processes.get("nats-server"), f"nats on {facts.queue_text}")
-    api_status, api_text = _child(processes.get("gateway"), f"{facts.api_url}   no token needed, loopback only")
+    reach = "other machines may reach it" if facts.api_is_open else "loopback only"
+    api_status, api_text = _child(processes.get("gateway"), f"{facts.api_url}   no token needed, {reach}")
     gpu_status, gpu_text = _gpu(facts)
     return (
         SourceView(
