@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -43,7 +43,8 @@ Condition = Callable[[FleetView], object]
 class Box:
     """One home, what runs in it, and the process that leads it."""
 
-    open: set[Box] = set()  # noqa: RUF012 - what a failed test prints
+    open: ClassVar[set[Box]] = set()
+    """Those whose logs a failed test prints."""
 
     def __init__(self, **settings: str) -> None:
         self.home = Home(Path(tempfile.mkdtemp(prefix="upl-", dir="/tmp")))
@@ -79,25 +80,25 @@ class Box:
             await self.serve.wait()
             await asyncio.sleep(RESTART_S)
 
-    async def run(self, *command: str, **env: str) -> asyncio.subprocess.Process:
+    async def run(self, *command: str) -> asyncio.subprocess.Process:
         """Start a command of `uplion` on this box."""
         with (self.home.logs / "commands.out").open("ab") as out:
             return await asyncio.create_subprocess_exec(
-                *UPLION, *command, env={**self.env, **env}, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out
+                *UPLION, *command, env=self.env, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out
             )
 
-    async def command(self, *command: str, text: str = "") -> str:
+    async def command(self, *command: str) -> str:
         """What a command of `uplion` prints; fails when the command does."""
         process = await asyncio.create_subprocess_exec(
             *UPLION,
             *command,
             env=self.env,
-            stdin=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
         async with asyncio.timeout(LIMIT_S):
-            out, _ = await process.communicate(text.encode())
+            out, _ = await process.communicate()
         assert process.returncode == 0, out.decode()
         return out.decode()
 
@@ -107,13 +108,15 @@ class Box:
             if self._restarting is not None:
                 await self.until(lambda view: view.context.leader_pid == self.leader())
                 self._restarting.cancel()
-                await asyncio.wait([self._restarting])
             for pid in filter(None, {self.leader(), self.serve.pid if self.serve else None}):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGINT)
             await self.happens(lambda: not self.processes(), STOP_S)
         finally:
             Box.open.discard(self)
+            if self._restarting is not None:
+                self._restarting.cancel()
+                await asyncio.wait([self._restarting])
             await self.fleet.close()
             for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
