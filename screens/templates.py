@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-NO_SAMPLE = "not on this machine: `make run` in a checkout of uplion fetches it"
+NO_SAMPLE = "not here: `make run` in a checkout fetches it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
