@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,20 +17,18 @@ from operator_embed.box.box_models import BoxModels
 from operator_embed.box.box_requests import BoxRequests
 from operator_embed.box.database import StoreError
 from operator_embed.box.gpu_kill import BoxGpus
-from operator_embed.box.home import Home
-from operator_embed.box.link import ViewClient
+from operator_embed.box.home import Home, HomeError
+from operator_embed.box.link import LinkError, ViewClient
 from operator_embed.box.lock import Lock
 from operator_embed.box.rows import Rows
 from operator_embed.box.store import Store
-from operator_embed.fleet.fleet import ContextView, EventView, FleetView
+from operator_embed.fleet.fleet import ContextView, EventView, FailureView, FleetView
 from operator_embed.fleet.models import History, ModelView, State
 from operator_embed.fleet.text import safe_text
 
 if TYPE_CHECKING:
     from operator_embed.box.box_queues import BoxQueues
     from operator_embed.box.chronicle import Chronicle
-
-log = logging.getLogger(__name__)
 
 TRY_EVERY_S = 0.25
 TICK_S = 1.0
@@ -40,6 +37,8 @@ GRACE_S = 1.5
 """How long a leader may take to come, or to hand over, before it is said that nobody leads."""
 STARTS_S = 10.0
 """How long a leader that holds the lock may take until it tells what it sees."""
+SILENT_S = 5.0
+"""A leader tells something every second; one that is silent for so long hangs."""
 
 
 class BoxFleet:
@@ -53,6 +52,7 @@ class BoxFleet:
         self._chronicle: Chronicle | None = None
         versions = itertools.count(time.time_ns() // 1_000)
         self._events: Rows[EventView] = Rows(lambda: next(versions))
+        self._failures: Rows[FailureView] = Rows(lambda: next(versions))
         self._client = ViewClient(home.engine_socket)
         self._view = FleetView(
             context=ContextView(name=os.uname().nodename, headline="loading", api_url=api_url), at_s=clock()
@@ -61,6 +61,9 @@ class BoxFleet:
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._alone_s = clock()
+        """When a leader was heard last."""
+        self._stranger = ""
+        """Why the leader is not understood, for a user."""
         self.models = BoxModels(self.store, self.view)
         self.gpus = BoxGpus(self.view)
         self._queues: BoxQueues | None = None
@@ -109,7 +112,7 @@ class BoxFleet:
         if self.leader() is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STARTS_S):
-                    while not _shows(self._view, self.store().list()):
+                    while not (self._stranger or _shows(self._view, self.store().list())):
                         self._news.clear()
                         await self._news.wait()
         await self.refresh()
@@ -143,18 +146,33 @@ class BoxFleet:
 
     async def _follow(self) -> None:
         while True:
+            stranger = ""
             with contextlib.suppress(OSError):
-                async for _ in self._client.follow():
-                    if self._client.complete:
-                        self._show(self._client.view)
-                self._alone_s = self._clock()
+                try:
+                    async for _ in self._client.follow():
+                        if self._client.complete:
+                            self._show(self._client.view)
+                    self._alone_s = self._clock()
+                except LinkError as error:
+                    stranger = str(error)
+            if stranger != self._stranger:
+                self._stranger = stranger
+                self._news.set()
             await asyncio.sleep(TRY_EVERY_S)
 
     async def _tick(self) -> None:
-        """Where nobody leads, the clock goes on and the store is read."""
+        """Where no leader is heard, the clock goes on and the store is read."""
         while True:
+            began_s = time.monotonic()
             await asyncio.sleep(TICK_S - self._clock() % TICK_S)
-            if self._client.hello is None and self._clock() - self._alone_s > GRACE_S:
+            stood_still = time.monotonic() - began_s > 2 * TICK_S
+            if stood_still:
+                continue
+            if self._client.hello is None:
+                if self._clock() - self._alone_s > GRACE_S:
+                    self._show(self._without_leader())
+            elif (silent_s := time.monotonic() - self._client.heard_s) > SILENT_S:
+                self._alone_s = self._clock() - silent_s
                 self._show(self._without_leader())
 
     def _show(self, view: FleetView) -> None:
@@ -173,16 +191,46 @@ class BoxFleet:
     def _without_leader(self) -> FleetView:
         """What was last seen, marked as old, with the models as they are stored."""
         last = self._view
-        context = replace(last.context, leader_pid=None, leader_is_serve=False, headline="NO LEADER", tone="error")
+        context = replace(last.context, leader_pid=None, leader_is_serve=False, tone="error")
+        models, events = last.models, last.events
         try:
-            stored, events = self.store().list(), self._past_events()
-        except StoreError as error:
-            log.error("%s", error)
-            context = replace(context, headline="STORE DOWN")
-            return replace(last, context=context, at_s=self._clock())
-        known = {row.key: row for row in last.models}
-        models = tuple(_unwatched(model, known.get(model.key)) for model in stored)
-        return replace(last, context=context, models=models, events=events, failures=(), at_s=self._clock())
+            headline, failures = self._unheard()
+            known = {row.key: row for row in last.models}
+            models = tuple(_unwatched(model, known.get(model.key)) for model in self.store().list())
+            events = self._past_events()
+        except (StoreError, HomeError) as error:
+            headline, failures = "STORE DOWN", (_failure("store", "Unreadable", str(error), self._alone_s),)
+        return replace(
+            last,
+            context=replace(context, headline=headline),
+            models=models,
+            events=events,
+            failures=self._failures.keep(failures),
+            at_s=self._clock(),
+        )
+
+    def _unheard(self) -> tuple[str, tuple[FailureView, ...]]:
+        """Why no leader is heard: a headline, and where somebody leads what to do about it."""
+        pid, silent_s = self.leader(), self._clock() - self._alone_s
+        if pid is not None and self._stranger:
+            return "OTHER VERSION", (_failure("leader", "OtherVersion", self._stranger, self._alone_s),)
+        if pid is not None and (silent_s > STARTS_S or self._client.hello is not None):
+            text = f"pid {pid} leads and says nothing for {silent_s:.0f} s; if it stays so, end it and start it again"
+            return "LEADER SILENT", (_failure("leader", "Silent", text, self._alone_s),)
+        return "NO LEADER", ()
+
+
+def _failure(subject: str, reason: str, message: str, since_s: float) -> FailureView:
+    return FailureView(
+        key=f"{subject}/{reason}",
+        version=0,
+        severe=True,
+        since_s=since_s,
+        count=1,
+        subject=subject,
+        reason=reason,
+        message=safe_text(message),
+    )
 
 
 def _shows(view: FleetView, stored: Sequence[AIModel]) -> bool:

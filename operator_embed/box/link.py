@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,8 +21,13 @@ from worker_embed.gpu.rings import Rings
 
 PROTOCOL = 1
 MAX_FRAME = 64 * 1024 * 1024
+READ_BYTES = 65_536
 MAX_UNREAD = 4 * 1024 * 1024
 """Bytes a follower may leave unread before it is sent no more changes."""
+
+
+class LinkError(Exception):
+    """Somebody speaks on the socket who is not understood; the text is one line for a user."""
 
 
 class Hello(msgspec.Struct, tag="hello", array_like=True, frozen=True):
@@ -109,7 +115,8 @@ def patched(view: FleetView, change: Change) -> FleetView:
     return replace(view, **news)
 
 
-def _frame(message: Message) -> bytes:
+def frame(message: Message) -> bytes:
+    """A message as it goes over the socket: its length in four bytes, then msgpack."""
     body = _encode(message)
     return len(body).to_bytes(4, "big") + body
 
@@ -129,7 +136,8 @@ class ViewServer:
 
     def __init__(self, path: Path, hello: Hello, rings: Rings) -> None:
         self._path, self._hello, self._rings = path, hello, rings
-        self._view = FleetView()
+        self._view: FleetView | None = None
+        """`None` before there was one: a follower that came so early waits for it."""
         self._clients: set[_Client] = set()
         self._server: asyncio.Server | None = None
 
@@ -139,7 +147,7 @@ class ViewServer:
         self._server = await asyncio.start_unix_server(self._serve, self._path)
 
     async def close(self) -> None:
-        """Hang up on everybody; the socket's file goes only if it is still ours."""
+        """Hang up on everybody, while the lock still keeps the next leader from this place."""
         if self._server is not None:
             self._server.close()
         for client in self._clients:
@@ -152,19 +160,19 @@ class ViewServer:
         Both in one piece, so that a follower draws once: an idle console costs little else.
         """
         self._view = view
-        history = _frame(second) if second else b""
+        history = frame(second) if second else b""
         changes: dict[int, bytes] = {}
         for client in self._clients:
             if client.behind:
                 client.sent = None
                 continue
             if client.sent is None:
-                news = _frame(Full(msgspec.Raw(_encode(view))))
+                news = self._whole(view)
             else:
                 old = id(client.sent)
                 if old not in changes:
                     change = difference(client.sent, view)
-                    changes[old] = _frame(change) if change else b""
+                    changes[old] = frame(change) if change else b""
                 news = changes[old]
             if data := news + history:
                 client.writer.write(data)
@@ -172,15 +180,18 @@ class ViewServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Client(writer, self._view)
-        writer.write(_frame(self._hello) + _frame(Full(msgspec.Raw(_encode(self._view)))))
-        writer.write(_frame(History(self._rings.export())))
+        writer.write(frame(self._hello) + (self._whole(self._view) if self._view else b""))
         self._clients.add(client)
         try:
             with contextlib.suppress(ConnectionError):
-                await reader.read()
+                while await reader.read(READ_BYTES):
+                    pass
         finally:
             self._clients.discard(client)
             writer.close()
+
+    def _whole(self, view: FleetView) -> bytes:
+        return frame(Full(msgspec.Raw(_encode(view)))) + frame(History(self._rings.export()))
 
 
 class ViewClient:
@@ -194,19 +205,40 @@ class ViewClient:
         """Whether a view came since the leader was reached."""
         self.view = FleetView()
         self.rings = Rings()
+        self.heard_s = 0.0
+        """When the newest message came, by `time.monotonic`."""
 
     async def follow(self) -> AsyncIterator[None]:
-        """Connect and yield after each message; ends when the leader hangs up, raises `OSError` when none is there."""
+        """Connect and yield after each message; ends when the leader hangs up.
+
+        Raises `OSError` when none is there, `LinkError` when it is not understood.
+        """
         reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_FRAME)
         try:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
                     size = int.from_bytes(await reader.readexactly(4), "big")
-                    self._take(_decode(await reader.readexactly(size)))
+                    if size > MAX_FRAME:
+                        raise LinkError(self._stranger)
+                    self._understand(await reader.readexactly(size))
+                    self.heard_s = time.monotonic()
                     yield
         finally:
             self.hello, self.complete = None, False
             writer.close()
+
+    @property
+    def _stranger(self) -> str:
+        who = f"pid {self.hello.pid}" if self.hello else "whoever leads"
+        return f"{who} runs another version of uplion; end it there, then start it again"
+
+    def _understand(self, data: bytes) -> None:
+        try:
+            self._take(_decode(data))
+        except (msgspec.MsgspecError, LookupError, ValueError) as error:
+            raise LinkError(self._stranger) from error
+        if self.hello is not None and self.hello.protocol != PROTOCOL:
+            raise LinkError(self._stranger)
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Change):

@@ -68,13 +68,15 @@ class Lock:
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def holder(self) -> int | None:
-        """Pid of the leader; `None` when nobody leads, 0 when it has not said who it is."""
+        """Pid of the leader; `None` when nobody leads, 0 when it has not said who it is. Raises `HomeError`."""
         if self._fd is not None:
             return _pid(self._fd)
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise HomeError(f"{self._path}: cannot be opened: {error.strerror}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,11 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_embed.box.link import PROTOCOL, Hello, Second, ViewClient, ViewServer, difference, patched
+from operator_embed.box.link import (
+    PROTOCOL,
+    Change,
+    Full,
+    Hello,
+    History,
+    LinkError,
+    Second,
+    ViewClient,
+    ViewServer,
+    difference,
+    frame,
+    patched,
+)
 from operator_embed.fleet.fleet import ContextView, FleetView
 from operator_embed.fleet.models import ModelView, State
 from worker_embed.gpu.rings import Rings
@@ -87,8 +101,9 @@ async def until(happened: Any) -> None:
 
 async def test_a_follower_gets_everything_then_changes(tmp_path: Path) -> None:
     async with connected(tmp_path) as (server, client, _):
-        await until(lambda: client.complete)
+        await until(lambda: client.hello)
         assert client.hello == Hello(PROTOCOL, 7, 42, False)
+        assert not client.complete, "an empty view would be taken for a box without models"
         same = model("b")
         server.publish(FleetView(models=(model("a"), same), at_s=101.0))
         await until(lambda: len(client.view.models) == 2)
@@ -104,7 +119,7 @@ async def test_a_follower_gets_everything_then_changes(tmp_path: Path) -> None:
 
 async def test_a_leader_that_goes_is_noticed(tmp_path: Path) -> None:
     async with connected(tmp_path) as (server, client, following):
-        await until(lambda: client.complete)
+        await until(lambda: client.hello)
         await server.close()
         await until(following.done)
         assert client.hello is None
@@ -132,3 +147,51 @@ async def _all_of(reader: asyncio.StreamReader, server: ViewServer) -> bytes:
         data += await reader.read(1 << 20)
         server.publish(FleetView(models=(model("a", 9_999, message="caught up"),), at_s=1.0))
     return data
+
+
+async def test_a_follower_that_came_before_the_first_view_and_one_that_came_after(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (server, early, _):
+        await until(lambda: early.hello)
+        server.publish(FleetView(models=(model("a"),), at_s=100.0))
+        await until(lambda: early.complete)
+        late = ViewClient(tmp_path / "s")
+        async for _ in late.follow():
+            if late.complete and late.rings.read("host/cpu", 1, 1, 100.0) == (50.0,):
+                break
+        assert late.view.models == early.view.models
+
+
+async def test_a_follower_that_talks_is_not_listened_to(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (server, client, _):
+        _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        for _ in range(64):
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+        server.publish(FleetView(models=(model("a"),), at_s=101.0))
+        await until(lambda: client.complete)
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frame(Hello(PROTOCOL + 1, 1, 4711, False)),
+        frame(Hello(PROTOCOL, 1, 4711, False)) + b"\x00\x00\x00\x03\xc1\xc1\xc1",
+        frame(Hello(PROTOCOL, 1, 4711, False)) + b"\xff\xff\xff\xff",
+        frame(Hello(PROTOCOL, 1, 4711, False)) + frame(Full(msgspec.Raw(msgspec.msgpack.encode({"models": 7})))),
+        frame(Hello(PROTOCOL, 1, 4711, False)) + frame(Change({}, {"unheard of": msgspec.Raw(b"\x00")})),
+        frame(Hello(PROTOCOL, 1, 4711, False)) + frame(History(b"junk")),
+    ],
+    ids=["protocol", "junk", "huge", "view", "value", "history"],
+)
+async def test_a_leader_of_another_version_is_named(tmp_path: Path, said: bytes) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_unix_server(speak, tmp_path / "s")
+    async with server:
+        with pytest.raises(LinkError, match="pid 4711 runs another version of uplion; end it there"):
+            async for _ in ViewClient(tmp_path / "s").follow():
+                pass

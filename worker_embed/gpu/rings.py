@@ -31,10 +31,12 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 class Series:
     """Values by Unix second in a ring; NaN is a gap."""
 
-    __slots__ = ("heard", "last", "parts", "values")
+    __slots__ = ("first", "heard", "last", "parts", "values")
 
     def __init__(self, second: int) -> None:
         self.values = NO_VALUES[:]
+        self.first = second
+        """No second before it was written since all were gaps."""
         self.last = self.heard = second - 1
         """Newest second written, newest second with a value."""
         self.parts: dict[tuple[float, int, int], History] = {}
@@ -46,6 +48,7 @@ class Series:
         missed = second - self.last - 1
         if abs(missed) >= SPAN_S:
             self.values[:] = NO_VALUES
+            self.first = second
         elif missed > 0:
             filler = NAN if value is None or missed >= HOLD_S else value
             for gap in range(self.last + 1, second):
@@ -54,14 +57,9 @@ class Series:
             for undone in range(second + 1, self.last + 1):
                 self.values[undone % SPAN_S] = NAN
         self.values[second % SPAN_S] = NAN if value is None else value
-        self.last = second
+        self.first, self.last = min(self.first, second), second
         if value is not None:
             self.heard = second
-
-    def hour(self) -> array[float]:
-        """All values in the order of time, the newest for `last`."""
-        oldest = (self.last + 1) % SPAN_S
-        return self.values[oldest:] + self.values[:oldest]
 
     def between(self, first: int, end: int) -> array[float]:
         """Values of the seconds from `first` until before `end`; the newest holds until its source is stale."""
@@ -128,9 +126,8 @@ class Rings:
         """All series, for `load` in another process of this machine; 14 KiB for a full hour of one."""
         saved = {}
         for name, series in self._series.items():
-            values = series.hour()
-            start = next((i for i, value in enumerate(values) if value == value), SPAN_S)
-            saved[name] = Saved(series.last, series.heard, values[start:].tobytes())
+            written = series.between(max(series.first, series.last - SPAN_S + 1), series.last + 1)
+            saved[name] = Saved(series.last, series.heard, written.tobytes())
         return msgspec.msgpack.encode(saved)
 
     def load(self, exported: bytes) -> None:
@@ -142,6 +139,7 @@ class Rings:
             if len(values) > SPAN_S:
                 raise ValueError(f"history of {name}: {len(values)} values, more than an hour")
             series = loaded[name] = Series(saved.last + 1)
+            series.first = saved.last - len(values) + 1
             series.heard = saved.heard
             hour = NO_VALUE * (SPAN_S - len(values)) + values
             newest_at_end = SPAN_S - (saved.last + 1) % SPAN_S
