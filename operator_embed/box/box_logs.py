@@ -4,60 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from operator_embed.box.home import Home
+from operator_embed.box.tail import Tail
 from operator_embed.fleet.fleet import FleetError
 from operator_embed.fleet.logs import LogLine
 from operator_embed.fleet.text import safe_text
 
 FOLLOW_EVERY_S = 0.25
-TAIL_BYTES = 1 << 20
-LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)Z? +(debug|info|warning|error)? *(.*)", re.IGNORECASE)
-
-
-@dataclass(slots=True)
-class _Tail:
-    """One file that grows, and begins anew when it is rotated."""
-
-    source: str
-    path: Path
-    inode: int = 0
-    offset: int = 0
-    rest: bytes = b""
-
-    def new(self) -> list[LogLine]:
-        """Whole lines since the last call."""
-        try:
-            found = self.path.stat()
-            if found.st_ino != self.inode or found.st_size < self.offset:
-                self.inode, self.offset, self.rest = found.st_ino, 0, b""
-            if found.st_size == self.offset:
-                return []
-            with self.path.open("rb") as file:
-                file.seek(self.offset)
-                data = file.read(TAIL_BYTES)
-        except FileNotFoundError:
-            return []
-        self.offset += len(data)
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        return [parsed(self.source, line.decode(errors="replace")) for line in lines]
-
-    def last(self, count: int) -> list[LogLine]:
-        """The last lines now, from which `new` goes on."""
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return []
-        self.inode, self.offset = found.st_ino, max(0, found.st_size - TAIL_BYTES)
-        cut = self.offset > 0
-        lines = self.new()[1 if cut else 0 :]
-        while self.offset < found.st_size and (more := self.new()):
-            lines += more
-        return lines[-count:] if count else []
+LINE = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)Z? +(debug|info|warning|error)? *(.*)", re.IGNORECASE | re.ASCII
+)
 
 
 class BoxLogs:
@@ -69,22 +29,19 @@ class BoxLogs:
     async def sources(self, model: str) -> Sequence[str]:
         """Replicas of an AIModel with a log, also those that are gone; newest first."""
         name = model.rpartition("/")[2]
-        files = list(self._home.logs.glob(f"{name}-?????.log"))
-        files.sort(key=lambda file: -file.stat().st_mtime)
-        return [file.stem for file in files]
+        written = [(_written_s(file), file.stem) for file in self._home.logs.glob(f"{name}-?????.log")]
+        return [stem for _, stem in sorted(written, reverse=True)]
 
     async def follow(
         self, sources: Sequence[str], *, tail: int = 1_000, previous: bool = False, follow: bool = True
     ) -> AsyncIterator[Sequence[LogLine]]:
         """The last `tail` lines of each, then new ones as they come, in batches; a rotated file is followed."""
-        tails = [_Tail(source, self._path(source, previous)) for source in sources]
-        first = [line for one in tails for line in one.last(tail)]
-        if len(tails) > 1:
-            first.sort(key=lambda line: line.at_s or 0.0)
-        yield first
-        while follow and not previous:
+        follow = follow and not previous
+        tails = {source: Tail(self._path(source, previous)) for source in sources}
+        yield _in_order([_first(source, end, tail, whole=not follow) for source, end in tails.items()])
+        while follow:
             await asyncio.sleep(FOLLOW_EVERY_S)
-            if lines := [line for one in tails for line in one.new()]:
+            if lines := [_line(source, raw) for source, end in tails.items() for raw in end.new()]:
                 yield lines
 
     def _path(self, source: str, previous: bool) -> Path:
@@ -102,9 +59,46 @@ class BoxLogs:
 
 def parsed(source: str, text: str) -> LogLine:
     """One line with its time and level, where it has them."""
-    match = LINE.match(text)
-    if match is None:
-        return LogLine(source=source, at_s=None, level="", text=safe_text(text))
-    at, level, rest = match.groups()
-    at_s = datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()
-    return LogLine(source=source, at_s=at_s, level=(level or "").lower(), text=safe_text(rest))
+    if match := LINE.match(text):
+        at, level, rest = match.groups()
+        try:
+            at_s = datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()
+        except ValueError:  # no such day or hour: it only looks like a time
+            return LogLine(source=source, at_s=None, level="", text=safe_text(text))
+        return LogLine(source=source, at_s=at_s, level=(level or "").lower(), text=safe_text(rest))
+    return LogLine(source=source, at_s=None, level="", text=safe_text(text))
+
+
+def _line(source: str, raw: bytes) -> LogLine:
+    return parsed(source, raw.decode(errors="replace"))
+
+
+def _first(source: str, end: Tail, count: int, *, whole: bool) -> list[LogLine]:
+    """The last lines of one log; `whole` with the one that is not ended, which nobody will come back for."""
+    raw = end.last(count)
+    if whole and count:
+        raw = [*raw, *end.rest()][-count:]
+    return [_line(source, line) for line in raw]
+
+
+def _in_order(logs: Sequence[Sequence[LogLine]]) -> list[LogLine]:
+    """Lines of several logs by their times; one without a time stays with the line before it."""
+    if len(logs) == 1:
+        return list(logs[0])
+    timed = [pair for log in logs for pair in _timed(log)]
+    return [line for _, line in sorted(timed, key=lambda pair: pair[0])]
+
+
+def _timed(log: Sequence[LogLine]) -> Iterator[tuple[float, LogLine]]:
+    at_s = 0.0
+    for line in log:
+        at_s = at_s if line.at_s is None else line.at_s
+        yield at_s, line
+
+
+def _written_s(file: Path) -> float:
+    """Unix time of the newest line; 0 for a log that is removed just now."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
