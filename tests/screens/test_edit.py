@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from console.app import Console
@@ -54,6 +55,17 @@ async def test_a_change_is_applied_with_the_version_it_was_made_from() -> None:
     [(intent, text, version)] = fleet.models.asked
     assert (intent, version) == ("apply", "7")
     assert "replicas: 2" in text
+
+
+@pytest.mark.anyio
+async def test_text_does_not_overtake_the_keys_before_it() -> None:
+    fleet = StillFleet(model("phi-4"))
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        line = next(y for y, text in enumerate(screen.editor.text.splitlines()) if "replicas" in text)
+        for key in (*["down"] * line, "end", "backspace", "7"):
+            pilot.app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: "replicas: 7\n" in screen.editor.text)
 
 
 @pytest.mark.anyio
