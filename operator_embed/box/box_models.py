@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -10,13 +11,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from operator_embed.aimodel import PAUSED, RESTARTED_AT, AIModel, Spec
+from operator_embed.aimodel import PAUSED, AIModel, Spec
 from operator_embed.autoscaler import bounds
 from operator_embed.box.database import StoreError
 from operator_embed.box.events import Event
-from operator_embed.box.store import Store
+from operator_embed.box.store import Store, restarted
 from operator_embed.fleet.fleet import FleetError, FleetView
 from operator_embed.fleet.models import Applied, Checked, Manifest, Scale, ScalePreview
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -93,12 +96,8 @@ class BoxModels:
 
     async def restart(self, key: str) -> None:
         """Replace all replicas, one after the other, drained."""
-
-        def restarted(model: AIModel) -> AIModel:
-            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            return replace(model, annotations=tuple((dict(model.annotations) | {RESTARTED_AT: at}).items()))
-
-        self._do(lambda store: store.patch(key, restarted))
+        now_s = time.time()
+        self._do(lambda store: store.patch(key, lambda model: restarted(model, now_s)))
         self._tell("RestartAsked", "all replicas, one after the other", key)
 
     async def delete(self, key: str) -> None:
@@ -143,7 +142,11 @@ class BoxModels:
         raise FleetError(f"{key}: it has never been changed, so there is nothing to take back")
 
     def _tell(self, reason: str, message: str, key: str) -> None:
-        self._do(lambda store: store.record(Event(reason=reason, message=message, source="you", model=key)))
+        """What was asked is stored already: a note about it that cannot be kept is no reason to say that it failed."""
+        try:
+            self._store().record(Event(reason=reason, message=message, source="you", model=key))
+        except StoreError as error:
+            log.error("event %s of %s is not kept: %s", reason, key, error)
 
     def _model_of(self, replica: str) -> str:
         return next((row.model for row in self._view().replicas if row.key == replica), "")

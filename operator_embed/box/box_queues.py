@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from operator_embed.box.home import Home
 from operator_embed.box.ports import recorded_port
@@ -21,42 +22,36 @@ class BoxQueues:
 
     async def dead(self, topic: str) -> Sequence[DeadLetterView]:
         """Newest first."""
-        return [_view(letter) for letter in await self._letters(topic)]
+        with _explained():
+            return [_view(letter) for letter in await (await self._open()).dead_letters(topic)]
 
     async def requeue(self, topic: str, keys: Sequence[str]) -> int:
         """Give requests another try, as their first."""
-        queue, chosen = await self._open(), await self._chosen(topic, keys)
-        for letter in chosen:
-            await queue.requeue(letter)
+        with _explained():
+            queue = await self._open()
+            chosen = await _chosen(queue, topic, keys)
+            for letter in chosen:
+                await queue.requeue(letter)
         return len(chosen)
 
     async def discard(self, topic: str, keys: Sequence[str]) -> int:
         """Remove dead letters for good."""
-        queue, chosen = await self._open(), await self._chosen(topic, keys)
-        for letter in chosen:
-            await queue.discard(letter)
+        with _explained():
+            queue = await self._open()
+            chosen = await _chosen(queue, topic, keys)
+            for letter in chosen:
+                await queue.discard(letter)
         return len(chosen)
 
     async def purge(self, topic: str) -> int:
         """Drop all that is queued; its clients get an error."""
-        try:
+        with _explained():
             return await (await self._open()).purge(topic)
-        except QueueError as error:
-            raise FleetError(str(error)) from error
 
     async def close(self) -> None:
         """Hang up, if ever connected."""
         if self._queue is not None:
             await self._queue.close()
-
-    async def _chosen(self, topic: str, keys: Sequence[str]) -> list[DeadLetter]:
-        return [letter for letter in await self._letters(topic) if letter.ref in set(keys)]
-
-    async def _letters(self, topic: str) -> list[DeadLetter]:
-        try:
-            return await (await self._open()).dead_letters(topic)
-        except QueueError as error:
-            raise FleetError(str(error)) from error
 
     async def _open(self) -> Queue:
         if self._queue is None:
@@ -69,6 +64,18 @@ class BoxQueues:
             except (OSError, QueueError) as error:
                 raise FleetError(f"the queue does not answer: {error}") from error
         return self._queue
+
+
+async def _chosen(queue: Queue, topic: str, keys: Sequence[str]) -> list[DeadLetter]:
+    return [letter for letter in await queue.dead_letters(topic) if letter.ref in set(keys)]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except QueueError as error:
+        raise FleetError(str(error)) from error
 
 
 def _view(letter: DeadLetter) -> DeadLetterView:

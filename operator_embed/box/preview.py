@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from operator_embed.aimodel import AIModel
-from operator_embed.autoscaler import bounds
+from operator_embed.autoscaler import DEFAULT_MAX, bounds
 from operator_embed.fleet.fleet import FleetView
 from operator_embed.fleet.models import PlannedReplica, ReplicaNeed, ReplicaView, Scale, ScalePreview
+from operator_embed.schema import MAX_REPLICAS
 from worker_embed.gpu.placement import (
     GPU_MARGIN_MIB,
     RAM_MARGIN_MIB,
@@ -52,16 +53,15 @@ def _placed(need: ReplicaNeed, mem_mib: float, numbers: Sequence[int], rooms: Ro
 
 
 def _wanted(model: AIModel, change: Scale, backlog: int | None, desired: int) -> int:
-    limits = bounds(model)
     threshold = model.spec.msg_backlog_threshold if change.threshold is None else change.threshold
-    if limits is None and not threshold:
+    if not threshold:
         current = 1 if model.spec.replicas is None else model.spec.replicas
-        return current if change.replicas is None else change.replicas
-    low, high = limits or (1, 100)
+        return min(current if change.replicas is None else change.replicas, MAX_REPLICAS)
+    low, high = bounds(model) or (1, DEFAULT_MAX)
     low = low if change.min_replicas is None else change.min_replicas
     high = high if change.max_replicas is None else change.max_replicas
-    asked = desired if backlog is None or not threshold else -(-backlog // threshold)
-    return max(low, min(asked, high))
+    asked = desired if backlog is None or change.paused else -(-backlog // threshold)
+    return min(max(low, min(asked, high)), MAX_REPLICAS)
 
 
 def _rooms(view: FleetView) -> Rooms:

@@ -152,7 +152,7 @@ class Store:
             if not model.resource_version:
                 model = replace(model, annotations=_with_ours(model.annotations, old.annotations))
             if new_key and model.spec == old.spec:
-                model = replace(model, annotations=_restarted(model.annotations, self._now()))
+                model = restarted(model, self._now())
             stored = self._update(old, model, new_key=bool(new_key))
             return ("unchanged" if stored is old else "configured"), stored
 
@@ -370,6 +370,7 @@ def _with_ours(wanted: Pairs, stored: Pairs) -> Pairs:
     )
 
 
-def _restarted(annotations: Pairs, now_s: float) -> Pairs:
+def restarted(model: AIModel, now_s: float) -> AIModel:
+    """The model with the wish that all its replicas are replaced, made at Unix time `now_s`."""
     at = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return tuple({**dict(annotations), RESTARTED_AT: at}.items())
+    return replace(model, annotations=tuple({**dict(model.annotations), RESTARTED_AT: at}.items()))

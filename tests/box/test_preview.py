@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,3 +68,21 @@ def test_advice_names_what_is_idle_and_large_enough(other: dict[str, Any], advic
     gpus = (gpu(0, free_mib=3 * GIB), gpu(1, free_mib=4 * GIB))
     view = FleetView(models=OTHERS, replicas=(idle,), gpus=gpus, gpu_panel=GpuPanel(source="nvml"))
     assert preview(SMALL, Scale(replicas=1), view).advice == advice
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (Scale(), 3),
+        (Scale(threshold=0, replicas=1), 1),
+        (Scale(threshold=50), 5),
+        (Scale(max_replicas=2), 2),
+        (Scale(paused=True), 4),
+        (Scale(threshold=0, replicas=10**9), 1_000),
+    ],
+    ids=["as it is", "autoscaler off", "threshold", "max", "held", "beyond all bounds"],
+)
+def test_how_many_there_would_be(change: Scale, wanted: int) -> None:
+    spec = Spec(type="local", model="small", msg_backlog_threshold=100, max_replicas=5)
+    view = FleetView(models=(model("small", backlog=250, desired=4),))
+    assert preview(replace(SMALL, spec=spec), change, view).wanted == wanted
