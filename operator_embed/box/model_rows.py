@@ -100,6 +100,7 @@ def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) ->
     expected_mib = hold.claimed_mib if hold else need.mem_mib if isinstance(need, Need) else None
     mem = telemetry.memory_mib(_sessions_of([replica.name], facts), on_gpu=bool(hold and hold.gpus))
     traffic = telemetry.traffic.get(model.topic)
+    alone = len(facts.observed[model.key].replicas) == 1
     return ReplicaView(
         key=replica.name,
         version=0,
@@ -116,7 +117,7 @@ def replica_row(model: AIModel, replica: Replica, facts: Facts, now_s: float) ->
         tok_s=figures.tokens.per_s(now_s) if figures and runs else None,
         cpu_cores=session.cpu_cores if session else None,
         kv_pct=figures.beat.kv_pct if figures and runs else None,
-        ttft_p95_s=traffic.ttft_p95_s if traffic and runs else None,
+        ttft_p95_s=traffic.ttft_p95_s if traffic and runs and alone else None,
         tok_per_j=facts.tok_per_j(replica.name, now_s),
         restarts=state.restarts if state else 0,
         started_s=state.started_s if state else replica.since_s,

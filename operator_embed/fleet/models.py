@@ -137,6 +137,7 @@ class ReplicaView:
     cpu_cores: float | None = None
     kv_pct: float | None = None
     ttft_p95_s: float | None = None
+    """The model's, which the API node measures; unknown of one replica among several."""
     tok_per_j: float | None = None
     restarts: int = 0
     started_s: float | None = None
