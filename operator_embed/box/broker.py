@@ -101,9 +101,10 @@ class Broker:
             wait_s = min(2 * wait_s, LAST_TRY_S)
 
     async def _count_dead(self, queue: Queue, topics: list[str], news: dict[str, int]) -> None:
+        dead = self.telemetry.dead = {topic: count for topic, count in self.telemetry.dead.items() if topic in topics}
         for topic in topics:
-            before, now = self.telemetry.dead.get(topic), await queue.dead_count(topic)
-            self.telemetry.dead[topic] = now
+            before, now = dead.get(topic), await queue.dead_count(topic)
+            dead[topic] = now
             if before is not None and now > before:
                 news[topic] = now - before
 

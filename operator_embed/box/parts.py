@@ -11,7 +11,7 @@ from operator_embed.box.store import Deposed, StoreError
 
 log = logging.getLogger(__name__)
 
-FIRST_AGAIN_S, LAST_AGAIN_S = 1.0, 10.0
+FIRST_AGAIN_S, LAST_AGAIN_S = 0.1, 10.0
 STEADY_S = 60.0
 """A part that ran for so long begins again at once."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from worker_embed.gpu.rings import Rings
 from worker_embed.gpu.samples import Sample, SessionSample
 from worker_embed.queue.port import Backlog
-from worker_embed.report import Beat, GatewayBeat, WorkerBeat
+from worker_embed.report import Beat, WorkerBeat
 
 RATE_WINDOW_S = 10.0
 SILENT_S = 3.0
@@ -53,11 +53,10 @@ class WorkerFigures:
 
 @dataclass(slots=True)
 class TopicTraffic:
-    """One topic's traffic over all API nodes."""
+    """One topic's traffic at the API node of this box."""
 
     arrived: Rate = field(default_factory=Rate)
     answered: Rate = field(default_factory=Rate)
-    failed: int = 0
     ttft_p95_s: float | None = None
 
 
@@ -80,7 +79,6 @@ class Telemetry:
 
     rings: Rings
     workers: dict[str, WorkerFigures] = field(default_factory=dict)
-    nodes: dict[str, GatewayBeat] = field(default_factory=dict)
     traffic: dict[str, TopicTraffic] = field(default_factory=dict)
     backlog: dict[str, Backlog] = field(default_factory=dict)
     backlog_s: float = 0.0
@@ -109,12 +107,12 @@ class Telemetry:
             figures.tokens.add(beat.at_s, beat.tokens)
             figures.done.add(beat.at_s, beat.done)
             return
-        self.nodes[beat.id] = beat
+        # A node that was started again names a topic when it has traffic.
+        self.traffic = {count.topic: self.traffic.get(count.topic) or TopicTraffic() for count in beat.models}
         for count in beat.models:
-            traffic = self.traffic.setdefault(count.topic, TopicTraffic())
+            traffic = self.traffic[count.topic]
             traffic.arrived.add(beat.at_s, count.requests)
             traffic.answered.add(beat.at_s, count.answered)
-            traffic.failed = count.failed
             traffic.ttft_p95_s = count.ttft_p95_s
 
     def forget(self, replica: str) -> None:

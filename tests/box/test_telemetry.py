@@ -95,3 +95,11 @@ def test_drain_of_a_model_that_loads_or_is_paused() -> None:
     paused = Observed(replicas=(Replica(name="a", phase=Phase.PAUSED),))
     assert drain(Backlog(queued=3), loads, 0, 0) == "loads"
     assert drain(Backlog(queued=3), paused, 0, 0) == "paused"
+
+
+def test_a_node_that_was_started_again_has_no_traffic_until_it_says_so() -> None:
+    telemetry = Telemetry(Rings())
+    for second in range(3):
+        telemetry.hear(GatewayBeat("gateway", second, 0, 0, [ModelCount("model-m", second, 0, 0, 0, None, None)]))
+    telemetry.hear(GatewayBeat("gateway", 3, 0, 0, []))
+    assert telemetry.tick(3.0, {"default/m": "model-m"}, {})["queue/model-m/in"] == 0.0

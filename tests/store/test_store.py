@@ -306,3 +306,22 @@ def test_a_file_that_cannot_be_written_is_one_line(store: Store) -> None:
     store._connection.execute("PRAGMA query_only = 1")
     with refused(StoreError, "cannot be written", "check who owns it"):
         store.apply(model("a"))
+
+
+def test_why_nothing_can_be_written_is_known_until_something_can(store: Store) -> None:
+    with refused(NotFound):
+        store.delete("default/nobody")
+    assert store.trouble == ""
+    store._connection.execute("PRAGMA query_only = 1")
+    with refused(StoreError):
+        store.put_soft("x", "1")
+    assert "cannot be written" in store.trouble
+    store._connection.execute("PRAGMA query_only = 0")
+    store.put_soft("x", "1")
+    assert store.trouble == ""
+
+
+def test_bells_that_cannot_be_rung_fail_no_write(store: Store, home: Home) -> None:
+    home.bells.rmdir()
+    home.bells.write_text("no folder")
+    assert store.apply(model("a"))[0] == "created"
