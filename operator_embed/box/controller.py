@@ -18,12 +18,13 @@ from operator_embed.box.facts import Facts
 from operator_embed.box.news import News
 from operator_embed.box.store import Deposed, Store
 from operator_embed.box.telemetry import SILENT_S
+from operator_embed.box.topics import Topics
 from operator_embed.box.worker_spec import ROLE
 from operator_embed.box.workloads import Workloads
 from operator_embed.reconcile import assess, name_conflict
 from operator_embed.workqueue import WorkQueue
 from worker_embed.process.spec import ProcessState
-from worker_embed.queue.port import Queue, QueueError, TopicSpec
+from worker_embed.queue.port import QueueError
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +45,13 @@ class Controller:
     now: Callable[[], float]
     changed: Callable[[], None]
     """Told when there is something new to show."""
-    queue: Queue | None = None
-    """`None` until the broker was reached for the first time."""
+    queues: Topics = field(default_factory=Topics)
     _models: dict[str, AIModel] = field(default_factory=dict)
     _windows: dict[str, Window] = field(default_factory=dict)
     _desired: dict[str, int] = field(default_factory=dict)
     """What the newest pass acted on, by key."""
-    _ensured: set[str] = field(default_factory=set)
-    """Topics that are there."""
     _former: dict[str, set[str]] = field(default_factory=dict)
     """Topics that an AIModel named before its spec was changed, by key, until none of its replicas reads them."""
-    _dropping: set[str] = field(default_factory=set)
-    """Topics that are being removed: nobody may count on them meanwhile."""
     _news_due: bool = True
 
     async def watch(self) -> None:
@@ -184,7 +180,7 @@ class Controller:
             return
         trouble, need = "", None
         if model.deleted_s is None:
-            trouble, need = await self._queue_trouble(model.topic), await self.workloads.ledger.need(model)
+            trouble, need = await self.queues.trouble(model.topic), await self.workloads.ledger.need(model)
             if self._models.get(key) is not model:
                 self.keys.add(key)
                 return
@@ -214,48 +210,24 @@ class Controller:
         if before is not None and before != decision.desired and model.deleted_s is None:
             self.chronicle.scaled(model, before, decision)
 
-    async def _queue_trouble(self, topic: str) -> str:
-        """Why no worker can read that topic now, empty when it can; creates it where it is not there."""
-        if self.queue is None or not self.queue.connected:
-            return "the queue does not answer"
-        if topic in self._dropping:
-            return "the queue of an AIModel that named it before is being removed"
-        if topic not in self._ensured:
-            try:
-                await self.queue.ensure(TopicSpec(topic=topic))
-            except QueueError as error:
-                return str(error)
-            self._ensured.add(topic)
-        return ""
-
     async def _drop_former(self, key: str) -> None:
         """Remove queues that only an older spec named."""
         for topic in tuple(self._former.get(key, ())):
             if all(other.topic != topic for other in self._models.values()):
-                await self._drop(topic)
+                await self.queues.drop(topic)
             self._former.get(key, set()).discard(topic)
 
     async def _finish(self, model: AIModel) -> None:
         """Nothing of it runs any more: its queue goes with the last AIModel that names it, the row goes last."""
         if not any(other.topic == model.topic for key, other in self._models.items() if key != model.key):
-            await self._drop(model.topic)
+            await self.queues.drop(model.topic)
         self.store.remove(model.key, uid=model.uid)
         self._forget(model.key)
         self._show_models()
 
-    async def _drop(self, topic: str) -> None:
-        if self.queue is None:
-            raise QueueError("its queue cannot be removed while the broker is away")
-        self._ensured.discard(topic)
-        self._dropping.add(topic)
-        try:
-            await self.queue.drop(topic)
-        finally:
-            self._dropping.discard(topic)
-
     def _decide(self, model: AIModel) -> Decision:
         telemetry, key = self.facts.telemetry, model.key
-        known = self._queue_up and self.now() - telemetry.backlog_s <= SILENT_S
+        known = self.queues.up and self.now() - telemetry.backlog_s <= SILENT_S
         lying = telemetry.backlog.get(model.topic) if known else None
         observed = self.facts.observed.get(key)
         before = self.facts.decisions.get(key)
@@ -276,7 +248,3 @@ class Controller:
     def _owns_topic(self, model: AIModel) -> bool:
         owner = self.owner(model.topic)
         return owner is None or owner.key == model.key
-
-    @property
-    def _queue_up(self) -> bool:
-        return self.queue is not None and self.queue.connected

@@ -184,7 +184,7 @@ class Engine:
     # The queue
 
     def _queue_came(self, queue: Queue) -> None:
-        self._controller.queue = queue
+        self._controller.queues.queue = queue
         self._controller.wake_all()
 
     def _queue_told(self, up: bool) -> None:

@@ -21,6 +21,7 @@ from operator_embed.box.home import Home
 from operator_embed.box.ledger import Ledger
 from operator_embed.box.store import Store
 from operator_embed.box.telemetry import Telemetry
+from operator_embed.box.topics import Topics
 from operator_embed.box.workloads import Workloads
 from operator_embed.workqueue import WorkQueue
 from worker_embed.engines.llama_build import LlamaBuild
@@ -123,7 +124,7 @@ class Rig:
             epoch=self.store.next_epoch(),
             now=time.time,
             changed=lambda: None,
-            queue=queue,
+            queues=Topics(queue),
         )
         self.workers.told = self.controller.process_changed
         self.sees()
@@ -188,7 +189,7 @@ async def leading(queue: MemoryQueue | None = None, *, connected: bool = True) -
     with tempfile.TemporaryDirectory(prefix="up", dir="/tmp") as folder:
         rig = Rig(Home(Path(folder) / "home"), queue or MemoryQueue(MemoryBroker()))
         if not connected:
-            rig.controller.queue = None
+            rig.controller.queues.queue = None
         rig.tasks = [asyncio.create_task(rig.controller.watch())]
         rig.tasks += [asyncio.create_task(rig.controller.work()) for _ in range(2)]
         try:

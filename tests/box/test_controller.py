@@ -89,7 +89,7 @@ async def test_without_a_queue_models_wait_and_say_so() -> None:
         await rig.until(lambda: "default/m" in rig.facts.observed)
         [waiting] = rig.facts.observed["default/m"].replicas
         assert (waiting.phase, waiting.reason) == ("Pending", "QueueDown")
-        rig.controller.queue = rig.queue
+        rig.controller.queues.queue = rig.queue
         rig.controller.wake_all()
         await rig.runs("m")
 

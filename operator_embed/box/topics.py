@@ -1,0 +1,48 @@
+"""Topics of a box: there before anybody reads them, gone after the last AIModel that named them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from worker_embed.queue.port import Queue, QueueError, TopicSpec
+
+
+@dataclass(slots=True)
+class Topics:
+    """Creates and drops, one at a time for each topic."""
+
+    queue: Queue | None = None
+    """`None` until the broker was reached for the first time."""
+    _there: set[str] = field(default_factory=set)
+    _going: set[str] = field(default_factory=set)
+    """Nobody may count on them while they are removed."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the broker answers."""
+        return self.queue is not None and self.queue.connected
+
+    async def trouble(self, topic: str) -> str:
+        """Why no worker can read that topic now, for a user; empty when it can. Creates it where it is not there."""
+        if self.queue is None or not self.queue.connected:
+            return "the queue does not answer"
+        if topic in self._going:
+            return "the queue of an AIModel that named it before is being removed"
+        if topic not in self._there:
+            try:
+                await self.queue.ensure(TopicSpec(topic=topic))
+            except QueueError as error:
+                return str(error)
+            self._there.add(topic)
+        return ""
+
+    async def drop(self, topic: str) -> None:
+        """Remove it with all that lies there; raises `QueueError`."""
+        if self.queue is None:
+            raise QueueError(f"{topic} cannot be removed while the broker is away")
+        self._there.discard(topic)
+        self._going.add(topic)
+        try:
+            await self.queue.drop(topic)
+        finally:
+            self._going.discard(topic)
