@@ -235,7 +235,7 @@ def _logs(verbs: Verbs) -> None:
     _names(logs)
     which = logs.add_mutually_exclusive_group()
     which.add_argument("-f", "--follow", action="store_true", help="go on with new lines")
-    which.add_argument("-p", "--previous", action="store_true", help="the file before the one that is written now")
+    which.add_argument("-p", "--previous", action="store_true", help="of the run before this one")
     logs.add_argument("--tail", type=whole, default=1_000, metavar="N", help="last lines of each (default %(default)s)")
     logs.add_argument("--replica", metavar="R", help="of this replica only, also of one that is gone")
     logs.add_argument("--timestamps", action="store_true", help="begin lines with their time, in UTC")

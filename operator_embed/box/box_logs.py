@@ -13,8 +13,11 @@ from operator_embed.box.tail import Tail
 from operator_embed.fleet.fleet import FleetError
 from operator_embed.fleet.logs import LogLine
 from operator_embed.fleet.text import safe_text
+from worker_embed.process.spec import Phase
 
 FOLLOW_EVERY_S = 0.25
+ALL = 1 << 30
+"""More lines than a log has."""
 LINE = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)Z? +(debug|info|warning|error)? *(.*)", re.IGNORECASE | re.ASCII
 )
@@ -36,24 +39,30 @@ class BoxLogs:
         self, sources: Sequence[str], *, tail: int = 1_000, previous: bool = False, follow: bool = True
     ) -> AsyncIterator[Sequence[LogLine]]:
         """The last `tail` lines of each, then new ones as they come, in batches; a rotated file is followed."""
-        follow = follow and not previous
-        tails = {source: Tail(self._path(source, previous)) for source in sources}
+        if previous:
+            yield self._previous_runs(sources, tail)
+            return
+        tails = {source: Tail(self._path(source)) for source in sources}
         yield _in_order([_first(source, end, tail, whole=not follow) for source, end in tails.items()])
         while follow:
             await asyncio.sleep(FOLLOW_EVERY_S)
             if lines := [_line(source, raw) for source, end in tails.items() for raw in end.new()]:
                 yield lines
 
-    def _path(self, source: str, previous: bool) -> Path:
+    def _previous_runs(self, sources: Sequence[str], tail: int) -> Sequence[LogLine]:
+        runs = [_before_the_last_start(source, self._path(source), tail) for source in sources]
+        if not any(runs):
+            raise FleetError(f"{', '.join(sources)}: there is no log of a previous run")
+        return _in_order(runs)
+
+    def _path(self, source: str) -> Path:
         if "/" in source or source.startswith("."):
             raise FleetError(f"{source}: no log has that name")
         path = self._home.logs / f"{source}.log"
-        if previous:
-            path = path.with_suffix(".log.1")
-        elif not path.exists() and path.with_suffix(".out").exists():
+        if not path.exists() and path.with_suffix(".out").exists():
             path = path.with_suffix(".out")
         if not path.exists():
-            raise FleetError(f"{source}: there is no {'previous ' if previous else ''}log of it")
+            raise FleetError(f"{source}: there is no log of it")
         return path
 
 
@@ -79,6 +88,17 @@ def _first(source: str, end: Tail, count: int, *, whole: bool) -> list[LogLine]:
     if whole and count:
         raw = [*raw, *end.rest()][-count:]
     return [_line(source, line) for line in raw]
+
+
+def _before_the_last_start(source: str, log: Path, count: int) -> list[LogLine]:
+    """The last lines of the run before the one that is going on; a run begins where its worker says so."""
+    files = (log.with_name(f"{log.name}.1"), log)
+    lines = [line for file in files for line in _first(source, Tail(file), ALL, whole=True)]
+    starts = [number for number, line in enumerate(lines) if line.text == Phase.STARTING]
+    if not starts:
+        return []
+    begin = starts[-2] if len(starts) > 1 else 0
+    return lines[begin : starts[-1]][-count:] if count else []
 
 
 def _in_order(logs: Sequence[Sequence[LogLine]]) -> list[LogLine]:

@@ -30,4 +30,7 @@ class Logs(Protocol):
     def follow(
         self, sources: Sequence[str], *, tail: int = 1_000, previous: bool = False, follow: bool = True
     ) -> AsyncIterator[Sequence[LogLine]]:
-        """The last `tail` lines of each, then new ones as they come, in batches; a rotated file is followed."""
+        """The last `tail` lines of each, then new ones as they come, in batches; a rotated file is followed.
+
+        `previous` gives those of the run before the one that is going on.
+        """

@@ -69,6 +69,17 @@ async def test_several_logs_are_one_in_the_order_of_time(logs: BoxLogs, folder: 
     assert await texts(logs, "a", "b") == ["first", "  its trace", "second", "third"]
 
 
+async def test_the_previous_run_ends_where_this_one_starts(logs: BoxLogs, folder: Path) -> None:
+    (folder / "a.log.1").write_text("2026-01-01T00:00:01Z info Starting\nold\n2026-01-01T00:00:02Z info Starting\n")
+    (folder / "a.log").write_text("crashed\n2026-01-01T00:00:05Z info Starting\nnow\n")
+    (folder / "b.log").write_text("2026-01-01T00:00:01Z info Starting\nfirst\n")
+    assert await texts(logs, "a", previous=True) == ["Starting", "crashed"]
+    assert await texts(logs, "a", previous=True, tail=1) == ["crashed"]
+    assert await texts(logs, "b", "a", previous=True) == ["Starting", "crashed"]
+    with pytest.raises(FleetError, match="b: there is no log of a previous run"):
+        await texts(logs, "b", previous=True)
+
+
 async def test_newest_first_among_the_replicas_of_one_model(logs: BoxLogs, folder: Path) -> None:
     for number, name in enumerate(["m-aaaaa", "m-bbbbb", "m-x-ccccc", "mm-ddddd"]):
         (folder / f"{name}.log").write_text("")
