@@ -28,8 +28,9 @@ LOOK_S = 30.0
 """On a slow CPU, longer than one batch of a prompt takes: until it is done the server's loop says nothing."""
 TERM_S = 3.0
 TAIL_LINES = 3
-_ERROR = re.compile(r"[\d.]+ E ")
-"""How llama.cpp's server begins a line about an error: time and level."""
+_LINE = re.compile(r"[\d.]+ ([DIWE]) ")
+"""How llama.cpp's server begins a line: time and level."""
+_LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR}
 
 log = logging.getLogger("engine")
 
@@ -180,9 +181,11 @@ class LlamaEngine:
         assert process.stdout is not None
         while line := await _read_line(process.stdout):
             text = line.decode(errors="replace").rstrip()
-            log.info("%s", text)
-            if error := _ERROR.match(text):
-                self._errors.append(text[error.end() :])
+            begin = _LINE.match(text)
+            level = _LEVELS[begin[1]] if begin else logging.INFO
+            log.log(level, "%s", text)
+            if begin and level == logging.ERROR:
+                self._errors.append(text[begin.end() :])
             elif text:
                 self._tail.append(text)
         code = await process.wait()
