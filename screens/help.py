@@ -55,7 +55,7 @@ COLUMNS: Sequence[Column[KeyRow]] = (
     Column("KEY", 12, lambda r, _: r.keys, tone=lambda r: "muted" if r.refused else "accent", gap=2),
     Column("WHERE", 10, lambda r, _: r.action.scope, tone=lambda r: "muted"),
     Column("DOES", 30, lambda r, _: (f"{r.refused}: " if r.refused else "") + r.action.help, tone=_tone, grow=True),
-    Column("ID", 26, lambda r, _: r.action.id, tone=lambda r: "muted", drop=1, since=120),
+    Column("ID", 26, lambda r, _: r.action.id, tone=lambda r: "muted", drop=1, since=160),
 )
 
 

@@ -138,7 +138,10 @@ class LogsScreen(TextScreen):
     def lay_out(self) -> None:
         """Show the kept lines as they are wanted now."""
         if self.is_mounted:
-            self.pager.show(self.buffer.lines(self.look))
+            lines = list(self.buffer.lines(self.look))
+            self.pager.show(lines)
+            if len(self.buffer) and not lines:
+                self.tell(f"Of {plural(len(self.buffer), 'line')} none is as chosen: L level, < > since.")
             self.say_how()
 
     def watch_since(self) -> None:

@@ -91,6 +91,15 @@ async def test_least_level_keeps_the_traceback_with_its_error() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_choice_that_leaves_no_line_says_so() -> None:
+    async with Console(logged(line("fine"))).run_test(size=(80, 24)) as pilot:
+        await pilot.press("l")
+        await shows(pilot, "fine")
+        await pilot.press("L", "L", "L")
+        await shows(pilot, "Of 1 line none is as chosen: L level, < > since.")
+
+
+@pytest.mark.anyio
 async def test_since_leaves_out_what_is_older() -> None:
     fleet = logged(line("long ago", at_s=NOW_S - 7_200), line("lately", at_s=NOW_S - 30))
     async with Console(fleet).run_test(size=(80, 24)) as pilot:

@@ -57,8 +57,8 @@ async def test_help_lists_the_keys_of_its_screen_and_does_them() -> None:
     app = Console(example.fleet())
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2", "question_mark")
-        await shows(pilot, "replica.kill")
-        assert not any("model.scale" in text for text in painted(app))
+        await shows(pilot, "Kill now (SIGKILL); asks.")
+        assert not any("Set the replicas" in text for text in painted(app))
         await pilot.press("slash", *"kill", "enter", "enter")
         await shows(pilot, "Kill qwen3-32b-m4tq6")
 
