@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from operator_embed.box.home import Home
+from operator_embed.box.replica_logs import written_s
 from operator_embed.box.tail import Tail
 from operator_embed.fleet.fleet import FleetError
 from operator_embed.fleet.logs import LogLine
@@ -32,7 +33,7 @@ class BoxLogs:
     async def sources(self, model: str) -> Sequence[str]:
         """Replicas of an AIModel with a log, also those that are gone; newest first."""
         name = model.rpartition("/")[2]
-        written = [(_written_s(file), file.stem) for file in self._home.logs.glob(f"{name}-?????.log")]
+        written = [(written_s(file), file.stem) for file in self._home.logs.glob(f"{name}-?????.log")]
         return [stem for _, stem in sorted(written, reverse=True)]
 
     async def follow(
@@ -114,11 +115,3 @@ def _timed(log: Sequence[LogLine]) -> Iterator[tuple[float, LogLine]]:
     for line in log:
         at_s = at_s if line.at_s is None else line.at_s
         yield at_s, line
-
-
-def _written_s(file: Path) -> float:
-    """Unix time of the newest line; 0 for a log that is removed just now."""
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

@@ -135,8 +135,7 @@ async def test_a_store_that_is_damaged_is_shown_beside_what_was_seen() -> None:
 
 
 async def test_a_home_that_cannot_be_used_is_shown() -> None:
-    async with watching() as (fleet, home):
-        await until(fleet, lambda view: view.models)
+    async with watching() as (_, home):
         unusable = BoxFleet(Home(home.store / "below a file"), "")
         unusable.start()
         try:
