@@ -375,3 +375,21 @@ async def test_a_newer_leader_ends_this_one() -> None:
         [ended] = [task for task in rig.tasks if task.done()]
         rig.tasks.remove(ended)
         assert isinstance(ended.exception(), Deposed)
+
+
+async def test_a_store_that_cannot_be_read_leaves_what_was_read() -> None:
+    async with leading() as rig:
+        rig.apply("m")
+        [worker] = await rig.runs("m")
+        rig.workers.crashes(worker, "out of memory")
+        rig.controller.refresh()
+        news = rig.facts.news
+        assert news.faults
+        rig.controller._news_due = True
+        rig.store._connection.execute("ALTER TABLE events RENAME TO gone")
+        rig.controller.refresh()
+        assert rig.facts.news is news
+        assert "events" in rig.store.trouble
+        rig.store._connection.execute("ALTER TABLE gone RENAME TO events")
+        rig.controller.refresh()
+        assert rig.facts.news is not news

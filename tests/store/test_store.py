@@ -311,6 +311,8 @@ def test_a_file_that_cannot_be_written_is_one_line(store: Store) -> None:
 def test_why_nothing_can_be_written_is_known_until_something_can(store: Store) -> None:
     with refused(NotFound):
         store.delete("default/nobody")
+    with refused(Expired):
+        store.changes(7)
     assert store.trouble == ""
     store._connection.execute("PRAGMA query_only = 1")
     with refused(StoreError):
