@@ -24,7 +24,7 @@ from operator_embed.aimodel import AIModel, Engine
 from operator_embed.box.home import Home, HomeError, filesystem
 from operator_embed.box.lock import Lock
 from operator_embed.box.needs import engine_of
-from operator_embed.box.sources import engines
+from operator_embed.box.sources import engine
 from operator_embed.box.store import Store, StoreError
 from screens.format import plural
 from worker_embed.engines.llama_build import llama_build
@@ -62,7 +62,7 @@ def examine(home: Home) -> Iterator[Check]:
     yield _leader(home)
     yield _queue()
     yield _api(home, chosen)
-    yield from _engines(models)
+    yield _engine(models)
     yield from _weights(home, models)
     yield _gpu()
     yield from _failed(models)
@@ -169,12 +169,12 @@ def _is_ours(holder: str, home: Home) -> bool:
     return b"UPLION_CHILD=gateway" in environ and b"UPLION_HOME=" + bytes(home.root) in environ
 
 
-def _engines(models: tuple[AIModel, ...]) -> Iterator[Check]:
+def _engine(models: tuple[AIModel, ...]) -> Check:
     wanted = any(engine_of(model) == Engine.LLAMA for model in models)
-    for engine in engines(asyncio.run(llama_build(environment.allowed(os.environ)))):
-        text, _, fix = engine.text.partition(": ")
-        missing = engine.status != "ok" and engine.key == "llama" and wanted
-        yield Check(name=engine.key, status="!" if missing else engine.status, text=text, fix=fix)
+    llama = engine(asyncio.run(llama_build(environment.allowed(os.environ))))
+    text, _, fix = llama.text.partition(": ")
+    missing = llama.status != "ok" and wanted
+    return Check(name=llama.key, status="!" if missing else llama.status, text=text, fix=fix)
 
 
 def _weights(home: Home, models: tuple[AIModel, ...]) -> Iterator[Check]:

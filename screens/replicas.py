@@ -14,7 +14,7 @@ from screens.actions import Hint, Scope, bindings
 from screens.base import ALWAYS, FleetScreen
 from screens.format import Spans, plural
 from screens.replica_columns import ALL
-from screens.tones import TONE_OF_MARK, replica_mark
+from screens.tones import TONE_OF_MARK, fails, replica_mark
 from screens.widgets.head import Fields
 from screens.widgets.table import Table
 
@@ -45,7 +45,7 @@ class ReplicasScreen(FleetScreen):
         replicas = self.view.replicas
         marks = [replica_mark(replica) for replica in replicas]
         trouble: Spans = tuple((f"   {m} {marks.count(m)}", TONE_OF_MARK[m]) for m in "!~z" if m in marks)
-        ready = sum(replica.state == "Ready" for replica in replicas)
+        ready = sum(replica.state == "Ready" and not fails(replica) for replica in replicas)
         busy = sum(replica.busy or 0 for replica in replicas)
         slots = sum(replica.slots or 0 for replica in replicas)
         return (

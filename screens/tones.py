@@ -43,12 +43,24 @@ def model_word(model: ModelView) -> str:
 
 
 def replica_mark(replica: ReplicaView) -> str:
-    """As for models."""
-    if replica.state in BROKEN:
+    """As for models; one that runs and has a reason why it cannot answer counts as broken."""
+    if replica.state in BROKEN or fails(replica):
         return "!"
     if replica.state in CHANGING:
         return "~"
     return "z" if replica.state == "Sleeping" else " "
+
+
+def fails(replica: ReplicaView) -> bool:
+    """Whether it is up, but what it was asked last failed for a reason that is its own."""
+    return replica.state == "Ready" and bool(replica.reason)
+
+
+def replica_word(replica: ReplicaView) -> str:
+    """The state, or what says more than it."""
+    if fails(replica):
+        return "Failing"
+    return replica.state if replica.state != "Backoff" else "Crashed"
 
 
 def replica_tone(replica: ReplicaView) -> Tone:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from functools import cache
 
 from operator_embed.box.facts import Facts
 from operator_embed.fleet.fleet import SourceView
@@ -28,18 +26,15 @@ def sources(facts: Facts, processes: Mapping[str, ProcessState]) -> tuple[Source
         ),
         SourceView(key="queue", version=0, status=queue_status, text=queue_text),
         SourceView(key="API", version=0, status=api_status, text=api_text),
-        *engines(facts.llama),
+        engine(facts.llama),
         SourceView(key="GPU", version=0, status=gpu_status, text=gpu_text),
     )
 
 
-def engines(build: LlamaBuild | None) -> tuple[SourceView, ...]:
+def engine(build: LlamaBuild | None) -> SourceView:
     """What can run models here."""
     status, text = _llama(build)
-    return (
-        SourceView(key="llama", version=0, status=status, text=text),
-        SourceView(key="vllm", version=0, status="-", text=_vllm()),
-    )
+    return SourceView(key="llama", version=0, status=status, text=text)
 
 
 def _llama(build: LlamaBuild | None) -> tuple[str, str]:
@@ -52,11 +47,6 @@ def _llama(build: LlamaBuild | None) -> tuple[str, str]:
     gpus = len(build.gpus)
     on = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "CPU only"
     return "ok", f"xllamacpp {build.version}, {on}"
-
-
-@cache
-def _vllm() -> str:
-    return "found; uplion cannot start it yet" if shutil.which("vllm") else "not installed: pip install vllm"
 
 
 def _child(state: ProcessState | None, text: str) -> tuple[str, str]:

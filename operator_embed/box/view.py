@@ -79,5 +79,5 @@ def _context(facts: Facts, gpus: tuple[GpuView, ...], now_s: float) -> ContextVi
         leader_pid=facts.pid,
         leader_is_serve=facts.serve,
         api_url=facts.api_url,
-        queue=facts.queue_text,
+        queue=f"nats on {facts.queue_text}" if facts.queue_text else "",
     )

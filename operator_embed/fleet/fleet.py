@@ -61,7 +61,7 @@ class SourceView:
     """One part of the box that works or does not."""
 
     key: str
-    """`store`, `queue`, `API`, `llama`, `vllm`, `GPU`."""
+    """`store`, `queue`, `API`, `llama`, `GPU`."""
     version: int
     status: str
     """`ok`, `..` while it starts, `-` not there by choice, `!` broken."""

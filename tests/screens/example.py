@@ -128,7 +128,6 @@ SOURCES = (
     source("queue", text="nats on 127.0.0.1:41873"),
     source("API", text="http://127.0.0.1:8080/v1   no token needed, loopback only"),
     source("llama", text="xllamacpp 2026.10"),
-    source("vllm", "-", "not installed: pip install vllm"),
     source("GPU", "-", "no NVIDIA driver (libnvidia-ml.so.1 not found): models run on the CPU"),
 )
 

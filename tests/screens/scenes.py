@@ -80,7 +80,6 @@ SOURCES = (
     source("queue", "..", "starting", since_s=NOW_S - 3),
     source("API", "!", "port 8080 is taken by python3 (pid 4121): end it, or uplion --api 127.0.0.1:8081",
            since_s=NOW_S - 41),
-    source("vllm", "-", "not installed: pip install vllm"),
 )  # fmt: skip
 FULL = ScalePreview(
     wanted=4,

@@ -152,7 +152,7 @@ async def test_first_run_offers_the_one_key_that_matters() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await shows(pilot, "No models yet.")
         await shows(pilot, "ok  queue      nats on 127.0.0.1:41873")
-        await shows(pilot, "-   vllm       not installed: pip install vllm")
+        await shows(pilot, "ok  llama      xllamacpp")
         await shows(pilot, " a add   : go to   ? keys   q quit")
         fleet.show(model("smollm2"))
         await shows(pilot, "enter open   s scale")

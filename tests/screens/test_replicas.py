@@ -7,7 +7,7 @@ import pytest
 from console.app import Console
 from screens.actions import ACTIONS
 from screens.help import key_rows
-from tests.fleet import StillFleet, model, painted, shows, until
+from tests.fleet import StillFleet, model, painted, replica, shows, until
 from tests.screens import example
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +45,16 @@ async def test_enter_opens_its_logs_and_w_its_model() -> None:
         await shows(pilot, "Models > qwen3-32b")
         await pilot.press("escape", "enter")
         await until(pilot, lambda: type(pilot.app.screen).__name__ == "LogsScreen")
+
+
+async def test_one_that_is_up_and_cannot_answer_is_not_called_ready() -> None:
+    failing = replica("gpt-4o-mini-vgjxa", "gpt-4o-mini", reason="GeneralError")
+    fleet = StillFleet(model("gpt-4o-mini"), replicas=(failing,))
+    async with Console(fleet).run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "! gpt-4o-mini-vgjxa")
+        await shows(pilot, "Failing")
+        await shows(pilot, "0 ready")
 
 
 async def test_no_replicas_is_said() -> None:
