@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final as Constant
 
-from operator_embed.box.database import StoreError
+from operator_embed.box.database import Refused
 
 KEPT: Constant = 10_000
 
@@ -18,7 +18,7 @@ CREATE TABLE changes(
 """
 
 
-class Expired(StoreError):
+class Expired(Refused):
     """The changes that were asked for are forgotten: read everything again, then watch from there."""
 
 

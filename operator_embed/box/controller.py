@@ -6,7 +6,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
 from operator_embed.aimodel import KIND, AIModel
@@ -105,10 +105,14 @@ class Controller:
         self.changed()
 
     def refresh(self) -> None:
-        """Read what happened, if anything did; called before a view is made, as events come in bursts."""
+        """Read what happened, if anything did; called before a view is made, as events come in bursts.
+
+        A store that cannot be read leaves what was read before: its trouble is shown elsewhere.
+        """
         if self._news_due:
-            self._news_due = False
-            self.facts.news = News.of(self.chronicle.views())
+            with suppress(StoreError):
+                self.facts.news = News.of(self.chronicle.views())
+                self._news_due = False
 
     def export(self) -> str:
         """The autoscaler's memory for the next leader, so that a hand-over restarts no cooldown."""

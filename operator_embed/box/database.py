@@ -19,6 +19,10 @@ class StoreError(Exception):
     """A file of the box cannot be used, or a write was refused; the text is one line for a user."""
 
 
+class Refused(StoreError):
+    """The file is well; what was asked of it cannot be done."""
+
+
 def connect(path: Path, *, version: int, schema: str, synchronous: Literal["NORMAL", "FULL"]) -> sqlite3.Connection:
     """Open or create a database for writing, readable by its owner only; transactions are begun by hand.
 

@@ -14,7 +14,8 @@ from operator_embed.box import changes
 from operator_embed.box.database import StoreError, connect_read_only, explained
 from operator_embed.box.doorbell import LOOK_S, Doorbell
 from operator_embed.box.home import Home
-from operator_embed.box.store import FORMAT, read_models
+from operator_embed.box.model_table import read_models
+from operator_embed.box.store import FORMAT
 from operator_embed.directory import Served
 
 _log = logging.getLogger(__name__)

@@ -238,7 +238,7 @@ class Engine:
             await asyncio.sleep(max(0.0, next_s - time.monotonic()))
 
     def _look_at_store(self) -> None:
-        """Whether anything can be stored; after a failure by writing once more, as nobody else may have to."""
+        """Whether the store can be used; after a failure by writing once more, as nobody else may have to."""
         if self._store.trouble:
             with contextlib.suppress(StoreError):
                 self._store.put_soft("tried again", "")

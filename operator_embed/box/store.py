@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
 from typing import Final as Constant
-
-import msgspec
+from typing import Literal
 
 from operator_embed.aimodel import KIND, RESTARTED_AT, AIModel, Status
-from operator_embed.box import changes, events
+from operator_embed.box import changes, events, model_table
 from operator_embed.box.changes import Change, Expired, Op, names
-from operator_embed.box.database import StoreError, connect, explained, transaction
+from operator_embed.box.database import Refused, StoreError, connect, explained, transaction
 from operator_embed.box.doorbell import LOOK_S, Doorbell, ring
 from operator_embed.box.events import Event
 from operator_embed.box.home import Home
+from operator_embed.box.model_table import Pairs
 from operator_embed.box.secrets import Secrets
-from operator_embed.schema import from_fields, problems, to_fields
+from operator_embed.schema import problems, to_fields
 
 __all__ = ["Change", "Conflict", "Deposed", "Event", "Expired", "Invalid", "NotFound", "Op", "Store", "StoreError"]
 
@@ -31,39 +29,11 @@ FORMAT: Constant = 1
 EVENT: Constant = "Event"
 OUR_ANNOTATIONS: Constant = "uplion.io/"
 
-Pairs = tuple[tuple[str, str], ...]
-
 _TABLES: Constant = """
-CREATE TABLE models(
-  ns TEXT NOT NULL, name TEXT NOT NULL, uid TEXT NOT NULL, generation INTEGER NOT NULL, rv INTEGER NOT NULL,
-  created_s REAL NOT NULL, deleted_s REAL, labels TEXT NOT NULL, annotations TEXT NOT NULL,
-  spec TEXT NOT NULL, previous TEXT, status TEXT NOT NULL,
-  PRIMARY KEY(ns, name)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE soft(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE term(epoch INTEGER NOT NULL) STRICT;
 INSERT INTO term VALUES (0)
 """
-_SELECT_ALL: Constant = """
-SELECT ns, name, uid, generation, rv, created_s, deleted_s, labels, annotations, spec, status FROM models
-ORDER BY ns, name
-"""
-_SELECT_ONE: Constant = """
-SELECT ns, name, uid, generation, rv, created_s, deleted_s, labels, annotations, spec, status FROM models
-WHERE ns = ? AND name = ?
-"""
-_INSERT: Constant = """
-INSERT INTO models(ns, name, uid, generation, rv, created_s, labels, annotations, spec, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_UPDATE: Constant = """
-UPDATE models SET previous = iif(spec = ?1, previous, spec), spec = ?1, labels = ?, annotations = ?, generation = ?,
-rv = ? WHERE ns = ? AND name = ?
-"""
-
-
-class Refused(StoreError):
-    """The store works; what was asked of it cannot be done."""
 
 
 class NotFound(Refused):
@@ -94,9 +64,9 @@ class Store:
         home.prepare()
         self._home, self._now = home, now
         self.trouble = ""
-        """Why the newest write failed, empty when it did not."""
+        """Why the store could not be used, until something can be written again."""
         self._secrets = Secrets(home.secrets)
-        tables = f"{_TABLES};{changes.TABLES};{events.TABLES}"
+        tables = ";".join((_TABLES, model_table.TABLES, changes.TABLES, events.TABLES))
         self._connection = connect(home.store, version=FORMAT, schema=tables, synchronous="NORMAL")
 
     def close(self) -> None:
@@ -104,27 +74,26 @@ class Store:
 
     def version(self) -> int:
         """Of the newest change; what `watch` starts from."""
-        with explained(self._home.store):
+        with self._used():
             return changes.newest(self._connection)
 
     def list(self) -> tuple[AIModel, ...]:
         """All models, also those being deleted, sorted by namespace and name."""
-        with explained(self._home.store):
-            return read_models(self._connection)
+        with self._used():
+            return model_table.read_models(self._connection)
 
     def get(self, key: str) -> AIModel | None:
         """One model by `namespace/name`."""
-        with explained(self._home.store):
+        with self._used():
             return self._find(key)
 
     def previous(self, key: str) -> AIModel | None:
         """The model with the spec that it had before the last change; `None` when it never had another."""
-        with explained(self._home.store):
+        with self._used():
             if (model := self._find(key)) is None:
                 return None
-            query = "SELECT previous FROM models WHERE ns = ? AND name = ?"
-            [spec] = self._connection.execute(query, names(key)).fetchone()
-            return replace(model, spec=from_fields(msgspec.json.decode(spec))) if spec else None
+            spec = model_table.previous_spec(self._connection, key)
+            return replace(model, spec=spec) if spec else None
 
     def apply(self, model: AIModel) -> tuple[Literal["created", "configured", "unchanged"], AIModel]:
         """Create or replace spec, labels and annotations; returns what was done and the model as stored.
@@ -177,10 +146,7 @@ class Store:
             _refuse_stale(old, resource_version)
             rv = self._log(KIND, key, Op.MODIFIED)
             deleted = replace(old, deleted_s=self._now(), resource_version=str(rv))
-            self._connection.execute(
-                "UPDATE models SET deleted_s = ?, rv = ? WHERE ns = ? AND name = ?",
-                (deleted.deleted_s, rv, *names(key)),
-            )
+            model_table.mark_deleted(self._connection, deleted)
             return deleted
 
     def remove(self, key: str, *, uid: str = "") -> None:
@@ -189,9 +155,7 @@ class Store:
         With `uid` only that incarnation: a model of the same name may have come since.
         """
         with self._writing():
-            query = "DELETE FROM models WHERE ns = ?1 AND name = ?2 AND ?3 IN ('', uid)"
-            gone = self._connection.execute(query, (*names(key), uid))
-            if gone.rowcount:
+            if model_table.remove(self._connection, key, uid):
                 self._secrets.delete(".".join(names(key)))
                 self._log(KIND, key, Op.DELETED)
 
@@ -209,9 +173,7 @@ class Store:
             if old is None or replace(old.status, epoch=epoch) == new:
                 return False
             self._log(KIND, key, Op.STATUS)
-            self._connection.execute(
-                "UPDATE models SET status = ? WHERE ns = ? AND name = ?", (_json(new), *names(key))
-            )
+            model_table.write_status(self._connection, key, new)
             return True
 
     def next_epoch(self) -> int:
@@ -227,12 +189,12 @@ class Store:
 
     def events(self, limit: int = 1_000, *, model: str | None = None, since_rv: int = 0) -> tuple[Event, ...]:
         """What happened in the last seven days, newest first; `since_rv` leaves out what was seen before."""
-        with explained(self._home.store):
+        with self._used():
             return events.newest(self._connection, limit, model, since_rv, self._now() - events.KEPT_S)
 
     def soft(self, key: str) -> str | None:
         """A note of the engine to its successor."""
-        with explained(self._home.store):
+        with self._used():
             row = self._connection.execute("SELECT value FROM soft WHERE key = ?", (key,)).fetchone()
             return None if row is None else str(row[0])
 
@@ -245,7 +207,7 @@ class Store:
 
     def changes(self, since: int) -> tuple[Change, ...]:
         """What changed after version `since`, oldest first; raises `Expired`."""
-        with explained(self._home.store):
+        with self._used():
             return changes.after(self._connection, since)
 
     async def watch(self, since: int) -> AsyncGenerator[Change, None]:
@@ -260,26 +222,31 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One transaction; who watches is told after it, if it changed anything."""
+        with self._used():
+            before = changes.newest(self._connection)
+            with transaction(self._connection):
+                yield
+            if changes.newest(self._connection) != before:
+                ring(self._home.bells)
+        self.trouble = ""
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Note why the file cannot be used, where that is the trouble."""
         try:
             with explained(self._home.store):
-                before = changes.newest(self._connection)
-                with transaction(self._connection):
-                    yield
-                if changes.newest(self._connection) != before:
-                    ring(self._home.bells)
+                yield
         except Refused:
             raise
         except StoreError as error:
             self.trouble = str(error)
             raise
-        self.trouble = ""
 
     def _epoch(self) -> int:
         return int(self._connection.execute("SELECT epoch FROM term").fetchone()[0])
 
     def _find(self, key: str) -> AIModel | None:
-        row = self._connection.execute(_SELECT_ONE, names(key)).fetchone()
-        return _model(row) if row else None
+        return model_table.find(self._connection, key)
 
     def _existing(self, key: str) -> AIModel:
         if model := self._find(key):
@@ -302,8 +269,7 @@ class Store:
             annotations=tuple(sorted(model.annotations)),
             status=Status(),
         )
-        texts = _json(new.labels), _json(new.annotations), _json(to_fields(new.spec)), _json(new.status)
-        self._connection.execute(_INSERT, (new.namespace, new.name, new.uid, 1, rv, new.created_s, *texts))
+        model_table.insert(self._connection, new)
         return new
 
     def _update(self, old: AIModel, wanted: AIModel, *, new_key: bool = False) -> AIModel:
@@ -317,36 +283,9 @@ class Store:
         )
         if new == old:
             return old
-        new = replace(new, resource_version=str(rv := self._log(KIND, old.key, Op.MODIFIED)))
-        texts = _json(to_fields(new.spec)), _json(new.labels), _json(new.annotations)
-        self._connection.execute(_UPDATE, (*texts, new.generation, rv, *names(old.key)))
+        new = replace(new, resource_version=str(self._log(KIND, old.key, Op.MODIFIED)))
+        model_table.update(self._connection, new)
         return new
-
-
-def read_models(connection: sqlite3.Connection) -> tuple[AIModel, ...]:
-    """All models of a store, sorted by namespace and name."""
-    return tuple(_model(row) for row in connection.execute(_SELECT_ALL))
-
-
-def _model(row: tuple[Any, ...]) -> AIModel:
-    namespace, name, uid, generation, rv, created_s, deleted_s, labels, annotations, spec, status = row
-    return AIModel(
-        namespace=namespace,
-        name=name,
-        uid=uid,
-        generation=generation,
-        resource_version=str(rv),
-        created_s=created_s,
-        deleted_s=deleted_s,
-        labels=msgspec.json.decode(labels, type=Pairs),
-        annotations=msgspec.json.decode(annotations, type=Pairs),
-        spec=from_fields(msgspec.json.decode(spec)),
-        status=msgspec.json.decode(status, type=Status),
-    )
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _refuse_invalid(model: AIModel) -> None:
