@@ -77,7 +77,8 @@ class ContextView:
     """Host name of a box, context name of a cluster."""
     kind: str = "box"
     headline: str = ""
-    """Last part of the header: `live`, `NO LEADER`, `QUEUE DOWN 14s`, `serve leads`, `loading: queue`, `FAKE GPU`."""
+    """Last part of the header: `live`, `serve leads`, `loading: queue`, `FAKE GPU`, `QUEUE DOWN 14s`, `API DOWN 3s`,
+    `NO LEADER`, `LEADER SILENT`, `OTHER VERSION`, `STORE DOWN`."""
     tone: str = ""
     """`error`, `warning` or empty, for the headline."""
     leader_pid: int | None = None
