@@ -37,6 +37,8 @@ class Limits:
     """How long an attempt counts as alive without a word, and its broken connection may take to come back."""
     drain_s: float = 30.0
     """What runs when the node is told to stop may take as long."""
+    alone_s: float = 3.0
+    """How long a node that was told to stop waits for a first worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,10 +65,18 @@ class Gateway:
         self.app.inference.draining = True
         if not self._config.compat:
             self._http.stop()
-        await _soon(lambda: not self.node.waiting, self._config.limits.drain_s)
+        begun_s = self.node.clock()
+        await _soon(lambda: self._nothing_is_to_come(begun_s), self._config.limits.drain_s)
         self.app.inference.stop()
         self._http.stop()
         await _soon(lambda: not self._http.connections, FLUSH_S)
+
+    def _nothing_is_to_come(self, begun_s: float) -> bool:
+        """Whether all is answered, or no worker has come that would; the original's do not stay connected."""
+        if not self.node.waiting:
+            return True
+        alone_s = min(self.node.alone_s, self.node.clock() - begun_s)
+        return alone_s >= self._config.limits.alone_s and not self._config.compat
 
     async def close(self) -> None:
         """Close both ports; requests still waiting are cut off."""

@@ -77,6 +77,13 @@ class Node:
         self._attempts: dict[str, Attempt] = {}
         self._answered: OrderedDict[str, float] = OrderedDict()
         self._broken: deque[tuple[float, Attempt]] = deque()
+        self._links: set[Link] = set()
+        self._left_s = clock()
+
+    @property
+    def alone_s(self) -> float:
+        """How long no worker has been connected; 0 while one is."""
+        return 0.0 if self._links else self.clock() - self._left_s
 
     @property
     def waiting(self) -> int:
@@ -104,7 +111,9 @@ class Node:
 
     def connect(self, send: Callable[[bytes], None]) -> Link:
         """A worker called; `send` gets its frames and never blocks."""
-        return Link(self, send)
+        link = Link(self, send)
+        self._links.add(link)
+        return link
 
     def take(self, link: Link, frame: FromWorker) -> None:
         """Do what a worker's frame asks for."""
@@ -121,6 +130,9 @@ class Node:
     def lose(self, link: Link) -> None:
         """A connection broke: its attempts may come back on another one for a while."""
         now_s = self.clock()
+        self._links.discard(link)
+        if not self._links:
+            self._left_s = now_s
         for attempt in link.attempts:
             attempt.link = None
             self._broken.append((now_s, attempt))

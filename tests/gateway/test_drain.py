@@ -9,6 +9,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from console.gateway.config import Limits
 from console.gateway.log import KEPT, ROTATE_BYTES, LogFile
 from tests.gateway.harness import HI, MODEL, QUICK, box, chunk, read_reply, send_raw, until
 from worker_embed.queue.port import TopicSpec
@@ -44,6 +45,17 @@ async def test_what_does_not_finish_in_time_is_told_so(tmp_path: Path) -> None:
     assert cut.value.code == "cancelled"
     assert (stopped.value.code, stopped.value.response.headers["x-should-retry"]) == ("draining", "false")
     assert (never_ran.value.code, never_ran.value.response.headers["x-should-retry"]) == ("draining", "true")
+
+
+async def test_without_workers_nobody_is_kept_waiting(tmp_path: Path) -> None:
+    async with box(tmp_path, limits=Limits(alone_s=0.1)) as node, node.client() as client:
+        waiting = asyncio.create_task(client.chat.completions.create(**HI))
+        await until(lambda: node.gateway.node.waiting == 1)
+        async with asyncio.timeout(10):
+            await node.gateway.drain()
+        with pytest.raises(openai.InternalServerError) as never_ran:
+            await waiting
+    assert never_ran.value.code == "draining"
 
 
 async def test_a_kept_connection_is_refused_while_others_finish(tmp_path: Path) -> None:
