@@ -68,9 +68,21 @@ async def _console(home: Home, chosen: Settings) -> None:
         app.sample = assets.sample()
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, app.exit)
-        await app.run_async()
+        left = await app.run_async()
     if app.crash is not None:
         raise app.crash
+    if left:
+        print(_farewell(left, home))
+
+
+def _farewell(left: str, home: Home) -> str:
+    """What became of the models, and how to change that."""
+    from operator_embed.box.lock import Lock
+
+    if left == "stop":
+        return "all models are stopped"
+    pid = Lock(home.lock).holder()
+    return f"the models keep running, uplion serve (pid {pid}) leads; kill -INT {pid} drains and stops them"
 
 
 async def _leave(engine: EngineThread) -> None:

@@ -81,6 +81,7 @@ async def test_console_hands_over_when_it_is_left(box: Box, clients: Clients) ->
             await terminal.shows("keep running")
             terminal.type("k")
             assert await terminal.ended() == 0
+            await terminal.shows(f"the models keep running, uplion serve (pid {box.leader()}) leads")
             over.set()
             assert await watching == 0
         view = await box.until(lambda view: view.context.leader_is_serve)
