@@ -14,6 +14,7 @@ from typing import Final as Constant
 import msgspec
 
 from operator_embed.box.database import StoreError, connect, explained, transaction
+from operator_embed.box.parts import leaving
 from worker_embed.queue.port import Delivery, Intake, Queue, QueueError, TopicSpec
 from worker_embed.wire import RESULT_TOPIC, Usage
 
@@ -64,6 +65,8 @@ class UsageWriter:
                         await self._consume(thread)
                     except QueueError as error:
                         _log.warning("usage records wait in the queue: %s", error)
+                    if leaving():
+                        return
                     await asyncio.sleep(RETRY_S)
             finally:
                 thread.submit(self._disconnect)

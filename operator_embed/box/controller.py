@@ -16,6 +16,7 @@ from operator_embed.box.chronicle import Chronicle
 from operator_embed.box.database import StoreError
 from operator_embed.box.facts import Facts
 from operator_embed.box.news import News
+from operator_embed.box.parts import leaving
 from operator_embed.box.store import Deposed, Store
 from operator_embed.box.telemetry import SILENT_S
 from operator_embed.box.topics import Topics
@@ -72,7 +73,7 @@ class Controller:
 
     async def work(self) -> None:
         """Reconcile one key after the other for ever; run several of these."""
-        while True:
+        while not leaving():
             key = await self.keys.take()
             try:
                 await self._reconcile(key)

@@ -55,7 +55,8 @@ class Doorbell:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink()
 
     def __enter__(self) -> Doorbell:
         self.open()

@@ -14,6 +14,7 @@ from operator_embed.box.database import StoreError
 from operator_embed.box.engine import Engine
 from operator_embed.box.home import Home, HomeError
 from operator_embed.box.lock import Lock
+from operator_embed.box.parts import leaving
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Leadership:
     async def run(self) -> None:
         """Follow and lead until cancelled; then what runs, runs on."""
         try:
-            while True:
+            while not leaving():
                 if not self._resting:
                     await self._try_to_lead()
                 await asyncio.sleep(TRY_EVERY_S)

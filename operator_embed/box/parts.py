@@ -16,6 +16,12 @@ STEADY_S = 60.0
 """A part that ran for so long begins again at once."""
 
 
+def leaving() -> bool:
+    """Whether this task was cancelled: cleaning up may put another exception in the place of the cancellation."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def for_ever(name: str, part: Callable[[], Coroutine[object, object, None]]) -> None:
     """Run `part` until it returns; begin it again, later and later, when it raises anything but `Deposed`."""
     again_s = FIRST_AGAIN_S
@@ -29,6 +35,8 @@ async def for_ever(name: str, part: Callable[[], Coroutine[object, object, None]
             log.error("%s: %s", name, error)
         except Exception:
             log.exception("%s failed; begun again", name)
+        if leaving():
+            return None
         if time.monotonic() - began_s > STEADY_S:
             again_s = FIRST_AGAIN_S
         await asyncio.sleep(again_s)

@@ -43,6 +43,50 @@ async def test_a_newer_leader_ends_all_parts() -> None:
         await for_ever("part", part)
 
 
+async def test_a_part_that_fails_while_it_is_cancelled_ends() -> None:
+    waits = asyncio.Event()
+
+    async def part() -> None:
+        try:
+            waits.set()
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("the socket cannot be removed")
+
+    task = asyncio.create_task(for_ever("part", part))
+    await waits.wait()
+    task.cancel()
+    async with asyncio.timeout(10):
+        await task
+
+
+class Hanging(MemoryQueue):
+    """A queue that does not answer, and refuses whoever gives up."""
+
+    def __init__(self) -> None:
+        super().__init__(memory.MemoryBroker())
+        self.asked = asyncio.Event()
+
+    async def ensure(self, spec: TopicSpec) -> None:
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise QueueError("the broker is away")
+
+
+async def test_a_pass_that_fails_while_it_is_cancelled_is_the_last() -> None:
+    queue = Hanging()
+    async with leading(queue) as rig:
+        rig.apply("m")
+        await queue.asked.wait()
+        for task in rig.tasks:
+            task.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*rig.tasks, return_exceptions=True)
+        rig.tasks.clear()
+
+
 async def test_notes_go_to_the_next_leader_and_junk_is_as_good_as_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with leading() as rig:
         taken: list[str] = []
