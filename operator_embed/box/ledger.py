@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from operator_embed.aimodel import AIModel, Engine
 from operator_embed.box.facts import Hold, claims
@@ -61,11 +62,12 @@ class Ledger:
 
         Its weights are looked at in a thread: a disk may take its time, and the loop of the engine must not.
         """
-        rooms = self.rooms()
-        if rooms is None or (self.llama is None and engine_of(model) == Engine.LLAMA):
+        rooms, has_weights = self.rooms(), engine_of(model) == Engine.LLAMA
+        if rooms is None or (self.llama is None and has_weights):
             return None
         llama, has_gpus = self.llama or LlamaBuild(), bool(rooms.gpus)
-        need = await asyncio.to_thread(need_of, model, self.home.weights, llama, has_gpus=has_gpus)
+        ask = partial(need_of, model, self.home.weights, llama, has_gpus=has_gpus)
+        need = await asyncio.to_thread(ask) if has_weights else ask()
         if isinstance(need, Missing):
             return need
         asked = int(has_gpus) if need.gpus is None else need.gpus

@@ -59,6 +59,8 @@ def need_of(model: AIModel, weights: Path, llama: LlamaBuild, *, has_gpus: bool)
         return Need(mem_mib=_estimate(path, path.stat().st_mtime_ns, context, on_gpu), gpus=gpus)
     except (WeightsMissing, GgufError) as error:
         return Missing("WeightsMissing", str(error))
+    except OSError as error:
+        return Missing("WeightsMissing", f"weights: cannot read {error.filename}: {error.strerror}")
 
 
 @lru_cache(maxsize=256)
