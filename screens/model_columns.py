@@ -148,9 +148,10 @@ def totals(view: FleetView, wide: bool) -> Fields:
     backlog = (32 if wide else 28, _backlog(models, wide))
     req_s, tok_s = _sum([m.req_s for m in models]), _sum([m.tok_s for m in models])
     short = req_s is not None and req_s >= 10 and not wide
+    silent = req_s is not None and any(m.req_s is None for m in models)
     rates: Fields = (
-        (59 if wide else 48, ((f"{count(req_s) if short else rate(req_s)} req/s", ""),)),
-        (71 if wide else 58, ((f"{count(tok_s)} tok/s", ""),)),
+        (59 if wide else 48, ((f"{stale(count(req_s) if short else rate(req_s), silent)} req/s", ""),)),
+        (71 if wide else 58, ((f"{stale(count(tok_s), silent)} tok/s", ""),)),
     )
     return (head, backlog, *rates, *(_gpus(view, wide) if view.gpus else _host(view, wide)))
 

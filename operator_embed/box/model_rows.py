@@ -28,6 +28,7 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
     observed = facts.observed.get(key, Observed())
     names = [r.name for r in observed.replicas]
     beats = [beat for name in names if (beat := facts.beat(name))]
+    runs = any(facts.session(name) is not None for name in names)
     lying = facts.backlog(model.topic) if now_s - telemetry.backlog_s < UNKNOWN_S else None
     decision = facts.decisions.get(key)
     limits = bounds(model)
@@ -65,8 +66,8 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
         trend=trend(telemetry.rings.read(series, 30, 30, now_s)),
         backlog_2min=_shape(telemetry.rings.read(series, 120, 16, now_s)),
         oldest_s=round(lying.oldest_age_s) if lying and lying.oldest_age_s is not None else None,
-        req_s=_sum([telemetry.workers[b.id].done.per_s(now_s) for b in beats], bool(names)),
-        tok_s=_sum([telemetry.workers[b.id].tokens.per_s(now_s) for b in beats], bool(names)),
+        req_s=_sum([telemetry.workers[b.id].done.per_s(now_s) for b in beats], runs),
+        tok_s=_sum([telemetry.workers[b.id].tokens.per_s(now_s) for b in beats], runs),
         ttft_p95_s=traffic.ttft_p95_s if traffic else None,
         busy_pct=_busy(names, gpus, facts, now_s),
         on_gpu=bool(gpus),
@@ -148,7 +149,7 @@ def _shape(samples: tuple[float | None, ...]) -> tuple[float | None, ...]:
 
 
 def _sum(rates: list[float | None], expected: bool) -> float | None:
-    """Together, to a tenth; zero for a model without replicas, `None` while those it has are silent."""
+    """Together, to a tenth; zero for a model without processes, `None` while those it has are silent."""
     heard = [rate for rate in rates if rate is not None]
     return round(sum(heard), 1) if heard or not expected else None
 

@@ -54,9 +54,11 @@ def drain(lying: Backlog | None, observed: Observed, arrived: float | None, serv
         return "paused"
     if not observed.ready and any(r.phase in (Phase.STARTING, Phase.LOADING) for r in observed.replicas):
         return "loads"
-    gain = (served or 0.0) - (arrived or 0.0)
+    if served is None or arrived is None:
+        return ""
+    gain = served - arrived
     if gain <= 0:
-        return "grows"
+        return "grows" if arrived else "stuck"
     seconds = int(lying.queued / gain)
     if seconds < 60:
         return f"~{seconds}s"

@@ -51,8 +51,8 @@ def _comparison(name: str, sign: str, operand: str, fields: Mapping[str, Field[R
         raise FilterError(f"no column {name}; there is {', '.join(near)}")
     if not operand:
         raise FilterError(f"{name}{sign} what? a number, a word or another column")
-    right = fields.get(operand.lower())
     wanted = _literal(operand)
+    right = fields.get(operand.lower()) if isinstance(wanted, str) else None
     compare = OPERATORS[sign]
 
     def holds(row: R) -> bool:

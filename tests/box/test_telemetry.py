@@ -83,7 +83,14 @@ def test_a_trend_needs_two_parts() -> None:
 
 @pytest.mark.parametrize(
     ("queued", "arrived", "served", "text"),
-    [(0, 1, 1, ""), (10, 1, 1, "grows"), (450, 1, 4, "~2m30s"), (30, 0, 1, "~30s"), (36_000, 0, 1, "~10h00m")],
+    [
+        (0, 1, 1, ""),
+        (10, 1, 1, "grows"),
+        (10, 0, 0, "stuck"),
+        (450, 1, 4, "~2m30s"),
+        (30, 0, 1, "~30s"),
+        (36_000, 0, 1, "~10h00m"),
+    ],
 )
 def test_drain_is_what_waits_over_what_is_gained(queued: int, arrived: float, served: float, text: str) -> None:
     ready = Observed(replicas=(Replica(name="a", phase=Phase.READY),))

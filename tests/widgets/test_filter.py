@@ -57,6 +57,11 @@ def test_rows_that_match(text: str, names: list[str]) -> None:
     assert found(text) == names
 
 
+def test_a_number_is_a_number_also_where_a_column_has_its_name() -> None:
+    holds = parse("backlog>2", {**FIELDS, "2": FIELDS["backlog"]}, lambda t: t.name)
+    assert [thing.name for thing in THINGS if holds(thing)] == ["qwen3-32b", "whisper-large-v3"]
+
+
 def test_what_is_unknown_matches_no_comparison() -> None:
     assert "gone" not in found("backlog<1000") + found("backlog>=0")
 
