@@ -138,13 +138,13 @@ async def test_a_queue_goes_with_the_last_model_that_names_it() -> None:
     async with leading() as rig:
         rig.apply("a", model="shared")
         rig.apply("b", model="shared")
-        await rig.runs("a")
+        [of_a] = await rig.runs("a")
         [of_b] = await rig.runs("b")
         rig.workers.patient = True
         rig.store.delete("default/b")
-        await rig.until(lambda: of_b in rig.workers.retired)
         rig.store.delete("default/a")
-        rig.workers.gone(*rig.workers.of("a"))
+        await rig.until(lambda: {of_a, of_b} <= set(rig.workers.retired))
+        rig.workers.gone(of_a)
         await rig.until(lambda: rig.store.get("default/a") is None)
         assert "model-shared" in await rig.queue.backlog(["model-shared"]), "b still drains on it"
         rig.workers.gone(of_b)
