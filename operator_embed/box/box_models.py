@@ -31,7 +31,10 @@ class BoxModels:
         self._store, self._view = store, view
 
     async def apply(self, text: str, *, base_dir: str = ".", resource_version: str | None = None) -> Sequence[Applied]:
-        """Create or change what the YAML names; with a `resource_version` only if nobody changed it since."""
+        """Create or change what the YAML names; with a `resource_version` only if nobody changed it since.
+
+        One that the text holds counts as well, as it does for kubectl.
+        """
         from operator_embed.manifest import ManifestError, parse
 
         try:
@@ -40,7 +43,7 @@ class BoxModels:
             raise FleetError("\n".join(error.errors)) from error
         applied = []
         for one in parsed:
-            wanted = replace(one.model, resource_version=resource_version or "")
+            wanted = replace(one.model, resource_version=resource_version or one.model.resource_version)
             action, stored = self._do(partial(Store.apply, model=wanted))
             if action != "unchanged":
                 self._tell("Applied", f"generation {stored.generation}, {action}", stored.key)

@@ -299,7 +299,10 @@ def _refuse_stale(stored: AIModel, resource_version: str) -> None:
     if stored.deleted_s is not None:
         raise Conflict(f"{stored.key}: is being deleted; wait until it is gone, then apply it again")
     if resource_version not in ("", stored.resource_version):
-        raise Conflict(f"{stored.key}: was changed by somebody else since it was read; look again and retry")
+        raise Conflict(
+            f"{stored.key}: was changed by somebody else since it was read (resourceVersion {resource_version}, "
+            f"now {stored.resource_version}); look again and retry"
+        )
 
 
 def _with_ours(wanted: Pairs, stored: Pairs) -> Pairs:

@@ -67,6 +67,18 @@ def test_objects_can_be_applied_again(served: Box) -> None:
     assert served.says("apply", "-f", "-", text=one) == "aimodel/hello unchanged\n"
 
 
+def test_an_object_that_was_changed_since_it_was_read_is_not_applied(served: Box) -> None:
+    served.says("apply", "-f", "-", text=manifest("read", replicas=0))
+    read = served.says("get", "models", "read", "-o", "json")
+    changed = read.replace('"parallel": 2', '"parallel": 3')
+    assert served.says("apply", "-f", "-", text=changed) == "aimodel/read configured\n"
+    said = served.refuses("apply", "-f", "-", text=read)
+    assert said.startswith("error: -: default/read: was changed by somebody else since it was read (resourceVersion ")
+    assert served.object("read")["spec"]["parallel"] == 3
+    served.says("delete", "read", "--wait")
+    assert "remove resourceVersion to create it again" in served.refuses("apply", "-f", "-", text=read)
+
+
 def test_a_name_that_is_not_there(served: Box) -> None:
     for command in (
         ["get", "models", "nope"],
