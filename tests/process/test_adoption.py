@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -208,6 +209,24 @@ async def test_a_stop_that_was_begun_is_finished_by_the_next_leader(bench: Bench
     assert second.states()["a"].phase is Phase.STOPPING
     await second.retire("a", drain=False)
     assert bench.processes() == set()
+
+
+async def test_a_drain_goes_on_undisturbed_under_the_next_leader(bench: Bench) -> None:
+    first = bench.lead()
+    counts = 'trap "echo >> $READY.asked" TERM; touch "$READY"; until [ -e $READY.go ]; do sleep 0.01; done'
+    first.run(shell(bench.home, "a", counts))
+    await ready(first, "a")
+    asked = bench.home / "a.ready.asked"
+    first.restart("a")
+    await until(asked.exists)
+    await first.detach()
+    second = bench.lead()
+    await second.adopt()
+    retiring = asyncio.create_task(second.retire("a"))
+    await asyncio.sleep(0)
+    (bench.home / "a.ready.go").touch()
+    await retiring
+    assert asked.read_text() == "\n"
 
 
 async def test_detach_ends_only_what_is_tied(bench: Bench) -> None:

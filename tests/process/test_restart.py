@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from dataclasses import replace
@@ -96,6 +97,20 @@ async def test_what_cannot_be_started_says_so_and_is_tried_again(bench: Bench) -
     assert bench.last("a", Phase.BACKOFF).exit == "cannot start: /no/such/engine: No such file or directory"
     assert bench.deaths == []
     supervisor.run(shell(bench.home, "a", DRAINS))
+    await ready(supervisor, "a")
+    await supervisor.stop_all()
+
+
+async def test_a_child_that_cannot_be_watched_is_not_left_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(pid: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    supervisor = bench.lead()
+    with monkeypatch.context() as old_kernel:
+        old_kernel.setattr(os, "pidfd_open", refused)
+        supervisor.run(shell(bench.home, "a", DRAINS))
+        await until(lambda: Phase.BACKOFF in bench.phases("a"))
+        assert bench.processes() == set()
     await ready(supervisor, "a")
     await supervisor.stop_all()
 

@@ -52,9 +52,15 @@ class Child:
                 cwd=home,
                 start_new_session=True,
             )
+        try:
+            child = cls(spec.id, home, process.pid, on_end)
+        except OSError:  # no file descriptor left to watch it by
+            process.kill()
+            process.wait()
+            raise
         # Otherwise Popen waits for it behind our back, and complains when it outlives us.
         process.returncode = 0
-        return cls(spec.id, home, process.pid, on_end)
+        return child
 
     @classmethod
     def find(cls, record: Record, home: Path, on_end: Callable[[], None]) -> Child | None:

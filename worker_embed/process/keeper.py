@@ -231,10 +231,13 @@ class Keeper:
         return replaced or half_stopped or self._again or self._retired is not None
 
     async def _stop(self, child: Child) -> None:
+        asked_before = self.state.phase is Phase.STOPPING
         self._become(phase=Phase.STOPPING)
         stop = self._record.stop
         if not self._hurry:
-            child.ask_to_end()
+            # A worker takes a second SIGTERM for impatience, and cuts off the answers that it was to finish.
+            if not asked_before:
+                child.ask_to_end()
             await self._ends(child, stop.drain_s, patient=True)
         if not child.ended:
             child.ask_all_to_end()
