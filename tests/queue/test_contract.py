@@ -66,6 +66,18 @@ async def load(queue: Queue, topic: str = TOPIC) -> Backlog:
     return (await queue.backlog([topic]))[topic]
 
 
+async def counted(queue: Queue, topic: str = TOPIC, **wanted: int) -> None:
+    """Return when a topic's figures are these: a broker counts a message a moment after it is safe."""
+    figures: dict[str, int] = {}
+    try:
+        async with asyncio.timeout(10):
+            while figures != wanted:
+                backlog = await load(queue, topic)
+                figures = {name: getattr(backlog, name) for name in wanted}
+    except TimeoutError:
+        raise AssertionError(f"{topic}: {figures}, not {wanted}") from None
+
+
 async def put(queue: Queue, *ids: str) -> None:
     for id in ids:
         await queue.publish(TOPIC, id.encode(), id=id)
@@ -86,17 +98,14 @@ async def test_same_id_is_stored_once(queue: Queue) -> None:
     first = await queue.publish(TOPIC, b"1", id="a")
     assert await queue.publish(TOPIC, b"1", id="a") == first
     await queue.publish(TOPIC, b"1", id="a", attempt=2)
-    async with asyncio.timeout(10):  # a broker counts a message a moment after it is safe
-        while (await load(queue)).queued < 2:
-            await asyncio.sleep(0.01)
-    assert (await load(queue)).queued == 2
+    await counted(queue, queued=2)
 
 
 async def test_same_id_on_two_topics_is_two_messages(queue: Queue) -> None:
     await queue.ensure(TopicSpec(topic="res-topic", max_messages=1_000_000))
     await queue.publish(TOPIC, b"task", id="a")
     await queue.publish("res-topic", b"usage", id="a")
-    assert (await load(queue, "res-topic")).queued == 1
+    await counted(queue, "res-topic", queued=1)
 
 
 async def test_full_topic_refuses_and_takes_again_when_there_is_room(queue: Queue) -> None:
@@ -109,7 +118,7 @@ async def test_full_topic_refuses_and_takes_again_when_there_is_room(queue: Queu
     await intake.grant()
     await intake.ack(await taken(intake))
     await queue.publish("small", b"", id="c")
-    assert (await load(queue, "small")).queued == 2
+    await counted(queue, "small", queued=2)
 
 
 async def test_full_topic_takes_a_failed_message_back(queue: Queue) -> None:
@@ -124,10 +133,10 @@ async def test_full_topic_takes_a_failed_message_back(queue: Queue) -> None:
 async def test_nothing_comes_before_a_grant(queue: Queue) -> None:
     intake = await queue.consume(TOPIC, "w")
     await put(queue, "a", "b")
-    assert ((await load(queue)).queued, (await load(queue)).in_flight) == (2, 0)
+    await counted(queue, queued=2, in_flight=0)
     await intake.grant()
     assert (await taken(intake)).id == "a"
-    assert ((await load(queue)).queued, (await load(queue)).in_flight) == (1, 1)
+    await counted(queue, queued=1, in_flight=1)
 
 
 async def test_slow_consumer_holds_no_more_than_it_granted(connect: Connect, queue: Queue) -> None:
@@ -140,7 +149,7 @@ async def test_slow_consumer_holds_no_more_than_it_granted(connect: Connect, que
     for _ in range(9):
         await fast.grant()
         await fast.ack(await taken(fast))
-    assert ((await load(queue)).queued, (await load(queue)).in_flight) == (0, 1)
+    await counted(queue, queued=0, in_flight=1)
 
 
 async def test_grants_made_while_nothing_is_queued_are_kept(queue: Queue) -> None:
@@ -149,7 +158,7 @@ async def test_grants_made_while_nothing_is_queued_are_kept(queue: Queue) -> Non
     await intake.grant()
     await put(queue, "a", "b", "c", "d")
     assert sorted([(await taken(intake)).id for _ in range(3)]) == ["a", "b", "c"]
-    assert (await load(queue)).queued == 1
+    await counted(queue, queued=1)
 
 
 async def test_acked_message_is_gone(queue: Queue) -> None:
@@ -158,10 +167,10 @@ async def test_acked_message_is_gone(queue: Queue) -> None:
     await intake.grant()
     got = await taken(intake)
     await intake.ack(got)
-    assert (await load(queue)).total == 0
+    await counted(queue, total=0)
     await intake.ack(got)
     await queue.give_back(got.token)
-    assert (await load(queue)).total == 0
+    await counted(queue, total=0)
 
 
 async def test_given_back_message_comes_again_uncounted(queue: Queue) -> None:
@@ -169,7 +178,7 @@ async def test_given_back_message_comes_again_uncounted(queue: Queue) -> None:
     intake = await queue.consume(TOPIC, "w")
     await intake.grant()
     await intake.nack(await taken(intake))
-    assert (await load(queue)).total == 2
+    await counted(queue, total=2)
     await intake.grant()
     again = await taken(intake)
     assert (again.id, again.attempt, again.engine_attempt) == ("a", 1, 2)
@@ -183,7 +192,7 @@ async def test_failed_message_comes_again_counted_with_the_reason(queue: Queue) 
     again = await taken(intake)
     assert (again.id, again.attempt, again.body) == ("a", 2, b"a")
     assert again.headers == {"uplion-node": "ws://x", "uplion-failed": "engine died"}
-    assert (await load(queue)).total == 1
+    await counted(queue, total=1)
 
 
 @pytest.mark.parametrize("failed", ["", "engine died"])
@@ -195,12 +204,12 @@ async def test_nack_with_delay_waits(queue: Queue, failed: str) -> None:
     loop = asyncio.get_running_loop()
     given_back_at = loop.time()
     await intake.nack(got, delay_s=0.4, failed=failed)
-    assert (await load(queue)).total == 1
+    await counted(queue, total=1)
     again = await taken(intake)
     assert loop.time() - given_back_at >= 0.39
     assert again.attempt == (2 if failed else 1)
     await intake.ack(again)
-    assert (await load(queue)).total == 0
+    await counted(queue, total=0)
 
 
 @pytest.mark.parametrize("lease_s", [0.6])
@@ -218,7 +227,7 @@ async def test_extended_lease_is_kept_and_a_forgotten_one_ends(connect: Connect,
     assert (await other).id == forgotten.id
     await first.ack(kept)
     await first.ack(forgotten)
-    assert (await load(queue)).total == 0
+    await counted(queue, total=0)
 
 
 async def test_dead_letter_is_listed_requeued_and_discarded(queue: Queue) -> None:
@@ -228,7 +237,7 @@ async def test_dead_letter_is_listed_requeued_and_discarded(queue: Queue) -> Non
     await intake.grant(2)
     for _ in range(2):
         await intake.dead(await taken(intake), reason="MaxAttempts", error="exit 1\nCUDA: ü")
-    assert (await load(queue)).total == 0
+    await counted(queue, total=0)
     assert await queue.dead_count(TOPIC) == 2
     newest, oldest = await queue.dead_letters(TOPIC)
     assert (newest.id, oldest.id) == ("b", "a")
@@ -254,7 +263,7 @@ async def test_requeued_message_may_die_again_at_once(queue: Queue) -> None:
         await intake.dead(await taken(intake), reason="MaxAttempts", error="")
         (letter,) = await queue.dead_letters(TOPIC)
         await queue.requeue(letter)
-    assert (await load(queue)).queued == 1
+    await counted(queue, queued=1)
 
 
 async def test_same_id_may_die_on_two_topics(queue: Queue) -> None:
@@ -274,7 +283,7 @@ async def test_queued_message_can_be_cancelled_and_a_delivered_one_not(queue: Qu
     await taken(intake)
     assert [await queue.cancel(ref) for ref in refs] == [False, True, True]
     assert [await queue.cancel(ref) for ref in refs] == [False, False, False]
-    assert ((await load(queue)).queued, (await load(queue)).in_flight) == (0, 1)
+    await counted(queue, queued=0, in_flight=1)
 
 
 async def test_backlog_tells_queued_in_flight_and_age(queue: Queue) -> None:
@@ -289,7 +298,7 @@ async def test_backlog_tells_queued_in_flight_and_age(queue: Queue) -> None:
     assert backlog.oldest_age_s is not None
     assert 0 <= backlog.oldest_age_s < 60
     await intake.nack(got, delay_s=60)
-    assert (await load(queue)).total == 3
+    await counted(queue, total=3)
 
 
 async def test_idle_consumer_is_counted(queue: Queue) -> None:
@@ -306,10 +315,10 @@ async def test_purge_leaves_what_is_in_flight(queue: Queue) -> None:
     await intake.grant()
     got = await taken(intake)
     assert await queue.purge(TOPIC) == 299
-    assert ((await load(queue)).queued, (await load(queue)).in_flight) == (0, 1)
+    await counted(queue, queued=0, in_flight=1)
     await intake.nack(got)
     assert await queue.purge(TOPIC) == 1
-    assert (await load(queue)).total == 0
+    await counted(queue, total=0)
 
 
 async def test_drop_removes_topic_and_dead_letters(queue: Queue) -> None:
@@ -400,7 +409,7 @@ async def test_closed_intake_gives_back_what_nobody_took(connect: Connect, queue
     await other.grant(2)
     assert {(await taken(other)).id, (await taken(other)).id} == {"b", "c"}
     await leaving.ack(mine)
-    assert (await load(queue)).total == 2
+    await counted(queue, total=2)
 
 
 async def test_closed_intake_wakes_who_waits(queue: Queue) -> None:

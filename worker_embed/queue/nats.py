@@ -101,7 +101,7 @@ class NatsQueue:
         purged = 0
         while left > 0 and (messages := await self._streams.fetch(place(topic).stream, DURABLE, left)):
             for msg in messages[:-1]:
-                await self._link.send(msg.reply, b"+ACK")
+                self._link.send(msg.reply, b"+ACK")
             await self._link.request(messages[-1].reply, b"+ACK")
             purged += len(messages)
             left -= len(messages)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from worker_embed.queue.nats_api import ID, Answer, ConsumerInfo, StreamInfo, checked
-from worker_embed.queue.nats_streams import SECOND, Streams, held_by, place
+from worker_embed.queue.nats_streams import SECOND, Streams, held_by, origin, place
 from worker_embed.queue.port import DeadLetter, Delivery, QueueError
 
 STREAM: Final = "DLQ"
@@ -102,7 +102,7 @@ class DeadLetters:
             read += len(messages)
             for msg in messages:
                 letter = msgspec.msgpack.decode(msg.data, type=Letter)
-                ref = str(msg.metadata.sequence.stream)
+                ref = str(origin(msg.reply).seq)
                 letters.appendleft(DeadLetter(ref=ref, **msgspec.structs.asdict(letter)))
         await self._streams.api(f"CONSUMER.DELETE.{STREAM}.{reader}", Answer)
         return list(letters)

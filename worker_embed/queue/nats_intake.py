@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-
 from worker_embed.queue.nats_dead import DeadLetters
-from worker_embed.queue.nats_streams import DURABLE, NOT_BEFORE, Streams, nak, place
+from worker_embed.queue.nats_link import Inbox
+from worker_embed.queue.nats_streams import DURABLE, NOT_BEFORE, Streams, nak, number, place
+from worker_embed.queue.nats_wire import Msg
 from worker_embed.queue.port import Delivery, QueueError
 
 PULL_S: Final = 5.0
@@ -35,7 +34,7 @@ class NatsIntake:
         self._pull_subject = f"$JS.API.CONSUMER.MSG.NEXT.{place(topic).stream}.{DURABLE}"
         self._want = self._out = 0
         self._round = 0
-        self._inbox: Subscription | None = None
+        self._inbox: Inbox | None = None
         self._here: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._watch: asyncio.TimerHandle | None = None
         self._restart: asyncio.Task[None] | None = None
@@ -43,7 +42,7 @@ class NatsIntake:
 
     async def grant(self, n: int = 1) -> None:
         self._want += n
-        await self._pull()
+        self._pull()
 
     async def next(self) -> Delivery:
         delivery = await self._here.get()
@@ -65,7 +64,7 @@ class NatsIntake:
         await self._letters.bury(delivery, reason, error, self._consumer)
 
     async def extend(self, delivery: Delivery) -> None:
-        await self._link.send(delivery.token, b"+WPI")
+        self._link.send(delivery.token, b"+WPI")
 
     async def close(self) -> None:
         if self._closed:
@@ -75,7 +74,7 @@ class NatsIntake:
         await self.stop()
         while not self._here.empty():
             if delivery := self._here.get_nowait():
-                await self._link.send(delivery.token, nak())
+                self._link.send(delivery.token, nak())
         self._here.put_nowait(None)
 
     async def stop(self) -> None:
@@ -98,15 +97,15 @@ class NatsIntake:
         """Ask anew, on an inbox that no earlier request knows."""
         await self._call_off()
         if not self._closed:
-            self._inbox = await self._link.inbox(partial(self._on_message, self._round))
-            await self._pull()
+            self._inbox = self._link.inbox(partial(self._on_message, self._round))
+            self._pull()
 
-    async def _pull(self) -> None:
+    def _pull(self) -> None:
         owed = self._want - self._out
         if self._inbox and owed > 0:
             self._out += owed
             body = b'{"batch": %d, "expires": %d}' % (owed, PULL_S * 1e9)
-            await self._link.send(self._pull_subject, body, self._inbox.subject)
+            self._link.send(self._pull_subject, body, self._inbox.subject)
             self._look_again(OVERDUE_S)
 
     def _look_again(self, after_s: float) -> None:
@@ -119,31 +118,32 @@ class NatsIntake:
         if self._out and self._link.up:
             self._restart = asyncio.get_running_loop().create_task(self.resume())
 
-    async def _on_message(self, asked_in: int, msg: Msg) -> None:
+    def _on_message(self, asked_in: int, msg: Msg) -> None:
         if not msg.reply:
             if asked_in == self._round:
-                await self._on_status(msg.headers or {})
+                self._on_status(msg.headers)
             return
         if asked_in != self._round:
-            await self._link.send(msg.reply, nak())
+            self._link.send(msg.reply, nak())
             return
         self._out -= 1
-        early_s = int((msg.headers or {}).get(NOT_BEFORE, 0)) / 1000 - time.time()
+        headers = msg.headers
+        early_s = number(headers.get(NOT_BEFORE)) / 1000 - time.time() if NOT_BEFORE in headers else 0.0
         if early_s > 0:
-            await self._link.send(msg.reply, nak(early_s))
+            self._link.send(msg.reply, nak(early_s))
         else:
             self._want -= 1
-            self._here.put_nowait(self._streams.read(self._topic, msg))
+            self._here.put_nowait(self._streams.read(self._topic, msg, headers))
         if not self._out:
-            await self._pull()
+            self._pull()
 
-    async def _on_status(self, headers: dict[str, str]) -> None:
+    def _on_status(self, headers: Mapping[str, str]) -> None:
         """A request ended (408, 409) with so many messages owed; without the figure all of them are asked for anew."""
         owed = headers.get("Nats-Pending-Messages")
         if owed is None:
             self._look_again(RETRY_S)
             return
-        self._out -= int(owed)
+        self._out -= number(owed)
         if self._out <= 0:
             self._out = 0
-            await self._pull()
+            self._pull()

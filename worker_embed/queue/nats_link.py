@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Final, NamedTuple
 
-import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-
+from worker_embed.queue.nats_wire import Msg, OnMessage, Wire, WireError, dial
 from worker_embed.queue.port import QueueError
 
 NO_RESPONDERS: Final = "503"
 RECONNECT_S: Final = 0.1
-PENDING_BYTES: Final = 64 * 1024 * 1024
-"""Above this the client waits for the socket, deaf to cancellation; callers wait for answers, so it stays far below."""
+CONNECT_S: Final = 2.0
 HEADER_ROOM: Final = 64 * 1024
 """Kept free below the broker's limit, which counts headers too and closes the connection when it is broken."""
 
 
 class _Lost(Exception):
     """The connection went away before the answer came."""
+
+
+class Inbox(NamedTuple):
+    """A subject of our own on one connection."""
+
+    subject: str
+    wire: Wire
+    sid: bytes
 
 
 class Link:
@@ -41,10 +46,10 @@ class Link:
         restored: Callable[[], Awaitable[None]],
     ) -> None:
         self._url, self.timeout_s, self._on_loss, self._restored = url, timeout_s, lost, restored
-        self._client = Client()
-        self._inboxes = itertools.count()
-        self._inbox = self._client.new_inbox()
-        self._tokens = itertools.count()
+        self._token = self._name = ""
+        self._wire: Wire | None = None
+        self._inboxes, self._tokens = itertools.count(), itertools.count()
+        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
         self._asked: dict[str, asyncio.Future[Msg]] = {}
         self._listeners: set[asyncio.Queue[bool | None]] = set()
         self._linked, self._up = asyncio.Event(), asyncio.Event()
@@ -56,28 +61,14 @@ class Link:
         self._closed = False
 
     async def open(self, token: str, name: str) -> None:
-        """Connect, or raise `QueueError` within the time limit: the client itself would try for ever."""
-        options: dict[str, Any] = {
-            "token": token or None,
-            "name": name or None,
-            "error_cb": self._on_error,
-            "disconnected_cb": self._on_lost,
-            "reconnected_cb": self._on_back,
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": RECONNECT_S,
-            "connect_timeout": 2,
-            "ping_interval": 10,
-            "pending_size": PENDING_BYTES,
-        }
+        """Connect, or raise `QueueError` within the time limit."""
+        self._token, self._name = token, name
         try:
-            await asyncio.wait_for(self._client.connect(self._url.split(","), **options), self.timeout_s)
-            await self._client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
-        except (TimeoutError, OSError, nats.errors.Error) as error:
+            async with asyncio.timeout(self.timeout_s):
+                await self._connect()
+        except (WireError, OSError, ValueError) as error:
             self._closed = True
-            await self._client.close()
-            raise self._failure(str(error) or "cannot be reached") from None
-        self._why = ""
-        self._linked.set()
+            raise self._failure(_said(error)) from None
         self._up.set()
 
     @property
@@ -94,7 +85,7 @@ class Link:
         self,
         subject: str,
         body: bytes = b"",
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         *,
         epoch: int | None = None,
         recovering: bool = False,
@@ -104,8 +95,6 @@ class Link:
         So what is asked must do no harm when done twice; what means nothing after a loss of the connection names its
         `epoch`, and the answer is `None` in a later one. Raises `QueueError` after the time limit.
         """
-        if len(body) > self._client.max_payload - HEADER_ROOM:
-            raise self._failure(f"takes no message of {len(body)} bytes")
         gate = self._linked if recovering else self._up
         try:
             async with asyncio.timeout(self.timeout_s):
@@ -117,48 +106,48 @@ class Link:
                     try:
                         answer = await self._ask(subject, body, headers)
                     except _Lost:
-                        await asyncio.sleep(RECONNECT_S)
                         continue
-                    silent = not answer.data and answer.headers and answer.headers.get("Status") == NO_RESPONDERS
-                    return None if silent else answer
+                    return None if answer.status == NO_RESPONDERS else answer
                 raise self._failure("the connection was closed")
         except TimeoutError:
             raise self._failure("does not answer") from None
-        except nats.errors.Error as error:
+        except WireError as error:
             raise self._failure(str(error)) from None
 
-    async def _ask(self, subject: str, body: bytes, headers: dict[str, str] | None) -> Msg:
-        if not self._client.is_connected:
+    async def _ask(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> Msg:
+        if self._wire is None:
             raise _Lost
+        if len(body) > self._wire.max_payload - HEADER_ROOM:
+            raise WireError(f"takes no message of {len(body)} bytes")
         token = str(next(self._tokens))
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._asked[token] = answer
         try:
-            await self._client.publish(subject, body, f"{self._inbox}.{token}", headers)
+            self._wire.publish(subject, body, f"{self._inbox}.{token}", headers)
             return await answer
         finally:
             del self._asked[token]
 
-    async def send(self, subject: str, body: bytes, reply: str = "") -> None:
+    def send(self, subject: str, body: bytes, reply: str = "") -> None:
         """Send and forget; nothing while the connection is away."""
-        if self._client.is_connected:
-            await self._client.publish(subject, body, reply)
+        if self._wire:
+            with contextlib.suppress(WireError):
+                self._wire.publish(subject, body, reply)
 
-    async def inbox(self, on_message: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        """A subject of our own; `on_message` is a coroutine function. No limit drops what comes: it was asked for."""
+    def inbox(self, on_message: OnMessage) -> Inbox | None:
+        """A subject of our own; `None` while the connection is away."""
+        if self._wire is None:
+            return None
         subject = f"{self._inbox}.in.{next(self._inboxes)}"
-        try:
-            return await self._client.subscribe(subject, cb=on_message, pending_bytes_limit=0)
-        except nats.errors.Error as error:
-            raise self._failure(str(error)) from None
+        return Inbox(subject, self._wire, self._wire.subscribe(subject, on_message))
 
-    async def leave(self, inbox: Subscription) -> None:
-        """Give an inbox up once all that was sent to it has been handled; at once while the connection is away."""
-        leave: Callable[[], Awaitable[None]] = inbox.drain if self._linked.is_set() else inbox.unsubscribe
-        try:
-            await leave()
-        except nats.errors.Error as error:
-            self._why = str(error)
+    async def leave(self, inbox: Inbox) -> None:
+        """Give an inbox up once all that was sent to it has been handled; at once when its connection is gone."""
+        if inbox.wire is self._wire:
+            try:
+                await inbox.wire.unsubscribe(inbox.sid)
+            except WireError as error:
+                self._why = str(error)
 
     async def lost(self) -> AsyncIterator[bool]:
         """False at each loss of the connection, True after each recovery; ends with `close`."""
@@ -173,32 +162,46 @@ class Link:
     async def close(self) -> None:
         """End the connection after what was sent has left."""
         self._closed = True
+        wire = self._wire
         self._down()
-        await self._client.close()
+        if wire:
+            await wire.close()
         self._tell(None)
 
-    async def _on_answer(self, msg: Msg) -> None:
+    async def _connect(self) -> None:
+        """Try each broker once; raises what the last one said."""
+        for url in (urls := self._url.split(",")):
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    wire = await dial(url, token=self._token, name=self._name, on_lost=self._on_lost)
+                break
+            except (WireError, OSError):
+                if url is urls[-1]:
+                    raise
+        wire.subscribe(f"{self._inbox}.*", self._on_answer)
+        self._wire, self._why = wire, ""
+        self._linked.set()
+
+    def _on_answer(self, msg: Msg) -> None:
         answer = self._asked.get(msg.subject.rpartition(".")[2])
         if answer and not answer.done():
             answer.set_result(msg)
 
-    async def _on_error(self, error: Exception) -> None:
-        if "Authorization" not in self._why:
-            self._why = str(error)
-
-    async def _on_lost(self) -> None:
-        if not self._closed:
-            self._down()
-            self._tell(False)
-            await self._on_loss()
-
-    async def _on_back(self) -> None:
-        self._why = ""
-        self._linked.set()
+    def _on_lost(self, why: str) -> None:
+        self._why = why
+        self._down()
+        self._tell(False)
         self._recovery = asyncio.get_running_loop().create_task(self._recover())
 
     async def _recover(self) -> None:
-        """A task of its own: the client cancels and awaits the one that calls `_on_back` when the next loss comes."""
+        """Come back, and put back what the broker has lost; the next loss begins this anew."""
+        await self._on_loss()
+        while not self._linked.is_set():
+            await asyncio.sleep(RECONNECT_S)
+            try:
+                await self._connect()
+            except (WireError, OSError) as error:
+                self._why = _said(error)
         while True:
             try:
                 await self._restored()
@@ -211,6 +214,7 @@ class Link:
 
     def _down(self) -> None:
         self.epoch += 1
+        self._wire = None
         self._linked.clear()
         self._up.clear()
         if self._recovery:
@@ -226,4 +230,13 @@ class Link:
     def _failure(self, what: str) -> QueueError:
         """One line that names the broker without its credentials."""
         where = self._url.partition("://")[2].rpartition("@")[2]
-        return QueueError(f"queue {where}: {what}{f' ({self._why})' if self._why and not self._up.is_set() else ''}")
+        why = f" ({self._why})" if self._why and self._why != what and not self._up.is_set() else ""
+        return QueueError(f"queue {where}: {what}{why}")
+
+
+def _said(error: Exception) -> str:
+    """Why there is no connection."""
+    if not isinstance(error, OSError):
+        return str(error)
+    known = isinstance(error, ConnectionError) or not error.strerror
+    return "cannot be reached" if known else f"cannot be reached: {error.strerror}"

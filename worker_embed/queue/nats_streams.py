@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
-from nats.aio.msg import Msg
 
 from worker_embed.queue.nats_api import ID, A, Answer, ConsumerInfo, Got, Published, StreamInfo, checked, id_of
 from worker_embed.queue.nats_link import RECONNECT_S, Link
+from worker_embed.queue.nats_wire import Msg
 from worker_embed.queue.port import Delivery, QueueError, QueueFull, TopicSpec
 from worker_embed.wire import Header
 
@@ -73,6 +73,32 @@ class Held(NamedTuple):
 def held_by(delivery: Delivery) -> Held:
     assert isinstance(delivery.handle, Held)
     return delivery.handle
+
+
+class Origin(NamedTuple):
+    """What the subject that a delivery is acknowledged on tells of it."""
+
+    stream: str
+    delivered: int
+    """How often it was handed out, this time included."""
+    seq: int
+    stored_s: float
+    """Unix time."""
+
+
+def origin(reply: str) -> Origin:
+    """Reads `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<Unix ns>.<pending>`.
+
+    Source: https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md
+    """
+    words = reply.split(".")
+    at = 2 if len(words) == 9 else 4
+    return Origin(words[at], number(words[at + 2], 1), number(words[at + 3]), number(words[at + 5]) / SECOND)
+
+
+def number(text: str | None, default: int = 0) -> int:
+    """A count in a header; foreign producers may write anything there."""
+    return int(text) if text and text.isascii() and text.isdigit() else default
 
 
 def nak(delay_s: float = 0.0) -> bytes:
@@ -170,21 +196,19 @@ class Streams:
             raise QueueFull(f"topic {topic!r} is full: {published.error.description}")
         return checked(published).seq
 
-    def read(self, topic: str, msg: Msg) -> Delivery:
+    def read(self, topic: str, msg: Msg, headers: Mapping[str, str]) -> Delivery:
         """A message as the port's callers know it."""
-        headers = msg.headers or {}
         marked = headers.get(ID)
-        metadata = msg.metadata
-        seq = metadata.sequence.stream
+        came = origin(msg.reply)
         return Delivery(
-            id=id_of(marked) if marked else f"{metadata.stream}-{seq}",
+            id=id_of(marked) if marked else f"{came.stream}-{came.seq}",
             topic=topic,
             body=msg.data,
             headers={name: value for name, value in headers.items() if name not in OURS},
-            attempt=int(headers.get(Header.ATTEMPT, 1)),
-            engine_attempt=metadata.num_delivered,
+            attempt=number(headers.get(Header.ATTEMPT), 1),
+            engine_attempt=came.delivered,
             token=msg.reply,
-            handle=Held(seq, metadata.timestamp.timestamp(), self.link.epoch),
+            handle=Held(came.seq, came.stored_s, self.link.epoch),
         )
 
     async def ack(self, delivery: Delivery) -> None:
@@ -229,18 +253,20 @@ class Streams:
         """Up to `most` messages, at most `BATCH`, of those that can be had now."""
         wanted = min(most, BATCH)
         messages: list[Msg] = []
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        async def on_message(msg: Msg) -> None:
+        def on_message(msg: Msg) -> None:
             if msg.reply:
                 messages.append(msg)
             if not done.done() and (not msg.reply or len(messages) == wanted):
                 done.set_result(None)
 
-        inbox = await self.link.inbox(on_message)
+        inbox = self.link.inbox(on_message)
+        if inbox is None:
+            raise QueueError("the queue's broker is away")
         try:
             pull = b'{"batch": %d, "no_wait": true}' % wanted
-            await self.link.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", pull, inbox.subject)
+            self.link.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", pull, inbox.subject)
             async with asyncio.timeout(self.link.timeout_s):
                 await done
         except TimeoutError:
