@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
 
+KEYS = ("uplion", "k9s")
 HOST_CHARACTERS = frozenset(string.ascii_letters + string.digits + ".:-_%")
 
 
@@ -35,6 +36,10 @@ class Settings:
     theme: str = "textual-dark"
     ascii: bool = False
     """Draw with ASCII characters only."""
+    keys: str = KEYS[0]
+    """Which preset of keys the console has; one of `KEYS`."""
+    read_only: bool = False
+    """The console changes nothing: it does not lead the box, and keys that change something are dead."""
 
     @property
     def api_local_host(self) -> str:
@@ -105,6 +110,8 @@ def _with(settings: Settings, name: str, value: object, where: str) -> Settings:
         raise SettingsError(f"{where}: expected a port from 1 to 65535, got {value}")
     if name == "timeout_s" and isinstance(value, int) and value < 1:
         raise SettingsError(f"{where}: expected at least 1 second, got {value}")
+    if name == "keys" and value not in KEYS:
+        raise SettingsError(f"{where}: expected {' or '.join(KEYS)}, got {value!r}")
     return replace(settings, **{name: value})  # type: ignore[arg-type]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -15,6 +16,7 @@ Scope = Literal[
 """Where a key means what it means; one key means one thing in a scope."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+MANY_KEYS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Action:
     mutates: bool = False
     priority: bool = False
     """Known in dialogs and text fields as well."""
+    k9s: str = ""
+    """Keys in the preset `k9s`, where they are others; without any keys of its own an action is run by its name."""
 
     @property
     def scope(self) -> str:
@@ -77,7 +81,7 @@ ACTIONS = (
     Action(id="table.move_up", keys="k,up", title="up", help="One row up."),
     Action(id="table.move_first", keys="g,home", title="first", help="First row."),
     Action(id="table.move_last", keys="G,end", title="last", help="Last row."),
-    Action(id="table.half_down", keys="ctrl+d", title="half a page down", help="Half a page down."),
+    Action(id="table.half_down", keys="ctrl+d", k9s="ctrl+f", title="half a page down", help="Half a page down."),
     Action(id="table.half_up", keys="ctrl+u", title="half a page up", help="Half a page up."),
     Action(id="table.page_down", keys="pagedown", title="page down", help="A page down."),
     Action(id="table.page_up", keys="pageup", title="page up", help="A page up."),
@@ -87,12 +91,15 @@ ACTIONS = (
     Action(id="table.only_faults", keys="exclamation_mark,ctrl+z", title="faults",
            help="Only rows that carry a mark ! ~ ?"),
     Action(id="table.sort", keys="o", title="sort", help="Sort by a column: then its letter, shown in the titles."),
+    Action(id="table.sort_by", keys="", k9s="B,D,F,H,I,J,K,L,M,N,Q,S,T,U,V,Y,Z", title="sort by",
+           help="Sort by the column that has this letter; again: reverse."),
     Action(id="table.reverse", keys="O", title="reverse", help="Reverse the order."),
     Action(id="table.mark", keys="space", title="mark", help="Mark the row; the next action takes all marked."),
     Action(id="table.mark_all", keys="A", title="mark all", help="Mark all rows shown."),
     Action(id="table.clear", keys="escape", title="clear", help="Clear the filter, then the marks."),
     Action(id="table.wide", keys="ctrl+w", title="wide", help="All columns, also those that do not fit."),
     Action(id="table.copy", keys="c", title="copy", help="Copy the name."),
+    Action(id="table.detail", keys="v", title="detail", help="Detail pane on, off; it follows the cursor."),
 
     Action(id="model.describe", keys="d", title="describe", help="All about the model: the same screen as enter."),
     Action(id="model.yaml", keys="y", title="yaml", help="YAML as stored, secrets masked."),
@@ -115,12 +122,12 @@ ACTIONS = (
     Action(id="model.add", keys="a", title="add", mutates=True, help="Add a model from a template."),
     Action(id="model.undo", keys="u", title="undo", mutates=True,
            help="Undo the last change of this model; shows the diff, asks."),
-    Action(id="model.delete", keys="D", title="delete", mutates=True, help="Delete; asks."),
+    Action(id="model.delete", keys="D", k9s="ctrl+d", title="delete", mutates=True, help="Delete; asks."),
 
     Action(id="replica.logs", keys="l", title="logs", help="Logs of the replica."),
     Action(id="replica.previous_logs", keys="p", title="previous logs", help="Logs of the previous run."),
     Action(id="replica.restart", keys="r", title="restart", mutates=True, help="Drain and start again; asks."),
-    Action(id="replica.kill", keys="K", title="kill", mutates=True, help="Kill now (SIGKILL); asks."),
+    Action(id="replica.kill", keys="K", k9s="ctrl+k", title="kill", mutates=True, help="Kill now (SIGKILL); asks."),
     Action(id="replica.why", keys="w", title="why", help="Why it is in this state."),
 
     Action(id="gpu.move_down", keys="j,down", title="down", help="One GPU down."),
@@ -133,14 +140,16 @@ ACTIONS = (
     Action(id="gpu.longer", keys="greater_than_sign", title="longer span",
            help="Longer span of the graphs: 2 min, 10 min, 1 h."),
     Action(id="gpu.logs", keys="l", title="logs", help="Logs of the replica under the cursor."),
-    Action(id="gpu.kill", keys="K", title="kill", mutates=True,
+    Action(id="gpu.kill", keys="K", k9s="ctrl+k", title="kill", mutates=True,
            help="Kill the process under the cursor; asks."),
     Action(id="gpu.copy", keys="c", title="copy UUID", help="Copy the UUID of the GPU."),
+    Action(id="gpu.detail", keys="v", title="detail", help="Detail pane on, off; it follows the cursor."),
 
     Action(id="queue.scale", keys="s", title="scale", mutates=True, help="Scale its model."),
     Action(id="queue.why", keys="w", title="why", help="Why its model is in this state."),
     Action(id="queue.requeue", keys="R", title="requeue", mutates=True, help="Requeue marked dead letters; asks."),
-    Action(id="queue.discard", keys="D", title="delete", mutates=True, help="Delete marked dead letters; asks."),
+    Action(id="queue.discard", keys="D", k9s="ctrl+d", title="delete", mutates=True,
+           help="Delete marked dead letters; asks."),
     Action(id="queue.purge", keys="X", title="purge", mutates=True,
            help="Purge what waits; wants the name typed."),
 
@@ -149,7 +158,7 @@ ACTIONS = (
     Action(id="logs.search", keys="slash", title="search", help="Search in the lines."),
     Action(id="logs.next_match", keys="n", title="next", help="Next match."),
     Action(id="logs.previous_match", keys="N", title="previous", help="Previous match."),
-    Action(id="logs.follow", keys="f", title="follow", help="Follow on, off."),
+    Action(id="logs.follow", keys="f", k9s="s", title="follow", help="Follow on, off."),
     Action(id="logs.wrap", keys="w", title="wrap", help="Wrap long lines."),
     Action(id="logs.times", keys="t", title="times", help="Time stamps on, off."),
     Action(id="logs.level", keys="L", title="level", help="Least level shown: all, info, warning, error."),
@@ -158,6 +167,13 @@ ACTIONS = (
            help="Since: start, 1 h, 15 min, 1 min, now."),
     Action(id="logs.since_longer", keys="less_than_sign", title="earlier start",
            help="Since: now, 1 min, 15 min, 1 h, start."),
+    Action(id="logs.since_now", keys="", k9s="0", title="since now", help="Only what comes from now on."),
+    Action(id="logs.since_start", keys="", k9s="1", title="since start", help="All lines that are kept."),
+    Action(id="logs.since_1_min", keys="", k9s="2", title="since 1 min", help="The last minute."),
+    Action(id="logs.since_5_min", keys="", k9s="3", title="since 5 min", help="The last 5 minutes."),
+    Action(id="logs.since_15_min", keys="", k9s="4", title="since 15 min", help="The last 15 minutes."),
+    Action(id="logs.since_30_min", keys="", k9s="5", title="since 30 min", help="The last 30 minutes."),
+    Action(id="logs.since_1_h", keys="", k9s="6", title="since 1 h", help="The last hour."),
     Action(id="logs.line", keys="m", title="line", help="Draw a line here."),
     Action(id="logs.clear", keys="C", title="clear", help="Clear the view, not the file."),
     Action(id="logs.previous", keys="p", title="previous run", help="The previous run, and back."),
@@ -190,10 +206,20 @@ BY_ID = {action.id: action for action in ACTIONS}
 def bindings(*scopes: Scope) -> list[BindingType]:
     """The bindings of one screen or widget; their ids are the actions' ids, so a key map can move each of them."""
     return [
-        Binding(a.keys, a.verb, a.title, show=False, priority=a.priority, tooltip=a.help, id=a.id)
+        Binding(a.keys or unbound(a), a.verb, a.title, show=False, priority=a.priority, tooltip=a.help, id=a.id)
         for a in ACTIONS
         if a.scope in scopes
     ]
+
+
+def unbound(action: Action) -> str:
+    """A key that no terminal sends: Textual has no binding without one, and a key map can only move what there is."""
+    return f"unbound:{action.id}"
+
+
+def keymap(preset: str) -> Mapping[str, str]:
+    """Keys by the id of an action, where a preset has others than the registry."""
+    return {a.id: a.k9s for a in ACTIONS if a.k9s} if preset == "k9s" else {}
 
 
 @cache
@@ -202,8 +228,16 @@ def mutating(scopes: tuple[Scope, ...]) -> frozenset[str]:
     return frozenset(action.verb for action in ACTIONS if action.mutates and action.scope in scopes)
 
 
+def keys_text(action: Action, keymap: Mapping[str, str]) -> str:
+    """All keys of an action as people write them: `j down`; many letters are `shift+letter`; empty where none."""
+    keys = [key for key in keymap.get(action.id, action.keys).split(",") if key]
+    return "shift+letter" if len(keys) > MANY_KEYS else " ".join(map(key_text, keys))
+
+
 def key_text(key: str) -> str:
-    """A key as people write it: `enter`, `ctrl+d`, `?`, `D`."""
+    """A key as people write it: `enter`, `ctrl+d`, `?`, `D`; empty for one that cannot be pressed."""
+    if key.startswith("unbound:"):
+        return ""
     if key == "escape":
         return "esc"
     character = key_to_character(REPLACED_KEYS.get(key, key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import getters, on, work
 from textual.app import ComposeResult
@@ -13,12 +13,15 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
-from screens.actions import Hint, Scope, mutating
+from screens.actions import BY_ID, Hint, Scope, mutating
 from screens.format import Spans, Tone, clock
 from screens.keys_in_order import KeysInOrder
 from screens.widgets.head import Fields, Head, Tab
 from screens.widgets.hints import Hints
 from screens.widgets.table import Table
+
+if TYPE_CHECKING:
+    from screens.widgets.detail import Cursored
 
 WIDTHS = [(0, "-narrow"), (80, "-normal"), (120, "-wide")]
 HEIGHTS = [(0, "-short"), (20, "-medium"), (36, "-tall")]
@@ -45,6 +48,10 @@ class FleetApp(KeysInOrder[str | None]):
         self.keymap = keymap
         """Keys by the id of an action, where they differ from the registry."""
         self.set_keymap(dict(keymap))
+
+    def key_of(self, action: str) -> str:
+        """The first key of an action, as Textual names it."""
+        return self.keymap.get(action, BY_ID[action].keys).partition(",")[0]
 
     def open_model(self, key: str) -> None:
         """Show all about an AIModel; screens do not know each other."""
@@ -123,6 +130,18 @@ class FleetScreen(Screen[None]):
         await self.query(FilterLine).remove()
         if event.wanted:
             await self.mount(FilterLine(event.table), before=self.query_one(Hints))
+
+    @on(Table.Detailed)
+    async def ask_for_detail(self, event: Table.Detailed) -> None:
+        await self.toggle_detail(event.table)
+
+    async def toggle_detail(self, of: Cursored) -> None:
+        """Below `of` a pane that says more of its row, or no pane any more; without one nothing is paid for it."""
+        from screens.widgets.detail import Detail
+
+        shown = self.query(Detail)
+        self.set_class(not shown, "-detail")
+        await (shown.remove() if shown else self.mount(Detail(of), after=of))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave out what a read-only context refuses; the fleet refuses it as well."""

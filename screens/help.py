@@ -10,7 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from operator_embed.fleet.fleet import Fleet
-from screens.actions import ACTIONS, Action, Hint, Scope, key_text
+from screens.actions import ACTIONS, Action, Hint, Scope, keys_text
 from screens.base import ALWAYS, FleetScreen
 from screens.format import Tone
 from screens.widgets.columns import Column
@@ -34,16 +34,12 @@ class KeyRow:
 
 
 def key_rows(scopes: Sequence[Scope], keymap: Mapping[str, str], read_only: bool) -> Sequence[KeyRow]:
-    """The actions of `scopes`, in their order, with the keys of a key map."""
+    """The actions of `scopes` that have a key, in their order, with the keys of a key map."""
     return [
-        KeyRow(
-            action,
-            " ".join(key_text(key) for key in keymap.get(action.id, action.keys).split(",")),
-            "read-only" if read_only and action.mutates else "",
-        )
+        KeyRow(action, keys, "read-only" if read_only and action.mutates else "")
         for scope in scopes
         for action in ACTIONS
-        if action.scope == scope
+        if action.scope == scope and (keys := keys_text(action, keymap))
     ]
 
 
@@ -85,4 +81,4 @@ class HelpScreen(FleetScreen):
         row = next(row for row in self.rows if row.key == event.key)
         if not row.refused:
             self.dismiss()
-            self.app.call_later(self.app.simulate_key, row.action.keys.split(",")[0])
+            self.app.call_later(self.app.simulate_key, self.app.key_of(row.key))

@@ -20,6 +20,8 @@ class LiveAction:
     node: DOMNode
     run: str
     """As Textual's `run_action` takes it."""
+    key: str
+    """As Textual names it."""
 
     async def __call__(self) -> None:
         app: App[object] = self.node.app
@@ -28,9 +30,9 @@ class LiveAction:
 
 def live_actions(screen: Screen[object]) -> Mapping[str, LiveAction]:
     """By id, in the order of the registry; what is dead for lack of a right is left out."""
-    alive = {a.binding.id: a for a in screen.active_bindings.values() if a.enabled}
+    alive = {a.binding.id: a for a in reversed(screen.active_bindings.values()) if a.enabled}
     return {
-        action.id: LiveAction(action, found.node, found.binding.action)
+        action.id: LiveAction(action, found.node, found.binding.action, found.binding.key)
         for action in ACTIONS
         if (found := alive.get(action.id))
     }

@@ -15,8 +15,13 @@ from screens.format import Spans, Tone, clock, fit, safe_text
 KEPT_LINES = 10_000
 LEVELS = ("", "info", "warning", "error")
 """Least levels to choose from; empty shows all."""
-SINCE = ((None, "start"), (3600.0, "1 h"), (900.0, "15 min"), (60.0, "1 min"), (0.0, "now"))
+SINCE = (
+    (None, "start"), (3600.0, "1 h"), (1800.0, "30 min"), (900.0, "15 min"), (300.0, "5 min"), (60.0, "1 min"),
+    (0.0, "now"),
+)  # fmt: skip
 """Spans to choose from, in seconds before now, and their names."""
+STEPS = (0, 1, 3, 5, 6)
+"""Those that one key steps through."""
 RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 TONES: dict[str, Tone] = {"debug": "muted", "warning": "warning", "error": "error"}
 MESSAGE_KEYS = ("message", "msg", "event")

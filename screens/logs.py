@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partialmethod
 from typing import ClassVar
 
 from textual import work
@@ -13,7 +14,7 @@ from textual.reactive import reactive
 from operator_embed.fleet.fleet import Fleet, FleetError
 from screens.actions import Hint, Scope, bindings
 from screens.format import plural
-from screens.log_lines import KEPT_LINES, LEVELS, SINCE, LogBuffer, Look, laid_out, short_names, shown
+from screens.log_lines import KEPT_LINES, LEVELS, SINCE, STEPS, LogBuffer, Look, laid_out, short_names, shown
 from screens.pace import joined
 from screens.text import TextScreen, title
 from screens.widgets.head import Fields
@@ -167,10 +168,21 @@ class LogsScreen(TextScreen):
         self.columns = not self.columns
 
     def action_since_shorter(self) -> None:
-        self.since = min(self.since + 1, len(SINCE) - 1)
+        self.since = next((i for i in STEPS if i > self.since), STEPS[-1])
 
     def action_since_longer(self) -> None:
-        self.since = max(self.since - 1, 0)
+        self.since = next((i for i in reversed(STEPS) if i < self.since), STEPS[0])
+
+    def _since(self, span: str) -> None:
+        self.since = next(i for i, (_, name) in enumerate(SINCE) if name == span)
+
+    action_since_now = partialmethod(_since, "now")
+    action_since_start = partialmethod(_since, "start")
+    action_since_1_min = partialmethod(_since, "1 min")
+    action_since_5_min = partialmethod(_since, "5 min")
+    action_since_15_min = partialmethod(_since, "15 min")
+    action_since_30_min = partialmethod(_since, "30 min")
+    action_since_1_h = partialmethod(_since, "1 h")
 
     def action_line(self) -> None:
         self.pager.extend([laid_out(self.buffer.draw(self.view.at_s), self.look)])

@@ -33,5 +33,5 @@ class ActionsProvider(Provider):
 
 def words(entry: LiveAction) -> str:
     """`scale  (s)  model.scale`."""
-    action = entry.action
-    return f"{action.title}  ({key_text(action.keys.split(',')[0])})  {action.id}"
+    action, key = entry.action, key_text(entry.key)
+    return f"{action.title}  ({key})  {action.id}" if key else f"{action.title}  {action.id}"

@@ -9,6 +9,7 @@ from textual import getters, work
 from operator_embed.fleet.fleet import FleetError
 from operator_embed.fleet.models import ModelView
 from operator_embed.fleet.queues import DeadLetterView, QueueView
+from screens.actions import key_text
 from screens.confirm import ConfirmDialog
 from screens.format import count, plural
 from screens.model_actions import ModelActions
@@ -57,7 +58,8 @@ class QueueActions(ModelActions):
     def show_read(self, letters: Sequence[DeadLetterView], *, note: str = "No request was given up.") -> None:
         """Put letters on the screen, or say why there are none."""
         self.letters.note = note
-        keys = "space mark   R requeue   D delete" if letters else ""
+        delete = key_text(self.app.key_of("queue.discard"))
+        keys = f"space mark   R requeue   {delete} delete" if letters else ""
         self.query_one("#letters-head", Heading).say("Dead letters", str(len(letters)) if letters else "none", keys)
         self.letters.show(letters, self.view.at_s)
 

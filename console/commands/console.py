@@ -44,6 +44,7 @@ async def _console(home: Home, chosen: Settings) -> None:
     """Show the console; what it led when it ended without being asked goes to `uplion serve`."""
     from console.app import Console
     from console.late import LateFleet
+    from screens.actions import keymap
 
     fleet = LateFleet(ContextView(name=os.uname().nodename, headline="loading", api_url=chosen.api_url))
     async with AsyncExitStack() as ending:
@@ -59,7 +60,7 @@ async def _console(home: Home, chosen: Settings) -> None:
             app.leaving = engine
             fleet.become(box)
 
-        app = Console(fleet, ascii_only=chosen.ascii, on_painted=load)
+        app = Console(fleet, keymap=keymap(chosen.keys), ascii_only=chosen.ascii, on_painted=load)
         if chosen.theme not in app.available_themes:
             raise CommandError(
                 f"theme: {chosen.theme!r} is not known; known are {', '.join(sorted(app.available_themes))}"

@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from console.settings import KEYS
+
 FORMATS = ("table", "wide", "json", "yaml", "name")
 KINDS = ("models", "model", "aimodels", "aimodel")
 WAIT_S = 300.0
@@ -60,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action=Version, nargs=0, default=argparse.SUPPRESS, help="print the version and end")
     top.add_argument("--once", action="store_true", help="print the main screen as text and end")
-    _node_flags(top, ascii_too=True)
+    _node_flags(top)
+    _look_flags(top)
     top.set_defaults(command="console.console")
     verbs = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Verb)
     for add in (_serve, _apply, _get, _describe, _edit, _scale, _restart, _delete, _logs, _events, _top, _chat, _rest):
@@ -351,14 +354,17 @@ def _wait(verb: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def _node_flags(verb: argparse.ArgumentParser, *, ascii_too: bool = False) -> None:
+def _node_flags(verb: argparse.ArgumentParser) -> None:
     """Flags over settings of the same name; left out they are not there at all."""
     verb.add_argument("--api-host", default=argparse.SUPPRESS, metavar="HOST", help="where the API node listens")
     verb.add_argument("--api-port", default=argparse.SUPPRESS, type=port, metavar="PORT", help="its port")
-    if ascii_too:
-        verb.add_argument(
-            "--ascii", default=argparse.SUPPRESS, action="store_const", const="true", help="draw in ASCII"
-        )
+
+
+def _look_flags(console: argparse.ArgumentParser) -> None:
+    """Flags over settings of the console alone."""
+    for name, what in {"--ascii": "draw in ASCII", "--read-only": "change nothing, until W allows it"}.items():
+        console.add_argument(name, default=argparse.SUPPRESS, action="store_const", const="true", help=what)
+    console.add_argument("--keys", default=argparse.SUPPRESS, choices=KEYS, help="%(choices)s: where keys differ")
 
 
 def _examples(*examples: tuple[str, str]) -> str:

@@ -18,7 +18,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from screens.actions import bindings
-from screens.format import Tone
+from screens.format import Spans, Tone
 from screens.widgets.arrangement import Arrangement
 from screens.widgets.columns import Column, Placed, R, column_title, fitted_cell, lay_out, letters
 from screens.widgets.filter import Field
@@ -101,6 +101,12 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         def control(self) -> Table[Any]:
             return self.table
 
+    @dataclass
+    class Detailed(Message):
+        """The user asks for the detail pane, or wants it gone."""
+
+        table: Table[Any]
+
     def __init__(
         self,
         columns: Sequence[Column[R]],
@@ -110,10 +116,15 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         fields: Mapping[str, Field[R]] | None = None,
         copies: Callable[[R], str] = lambda row: row.key,
         sort: str = "",
+        detail: Callable[[R, Size], Sequence[Spans]] | None = None,
     ) -> None:
-        """`fields` are what a filter may compare besides the columns; `sort` is the title first sorted by."""
+        """`fields` are what a filter may compare besides the columns; `sort` is the title first sorted by.
+
+        `detail` is what a pane of some size says of a row; without it there is none.
+        """
         super().__init__(id=id)
         self.noun = noun
+        self.detail = detail
         self.arrangement = Arrangement(columns, fields or {})
         self.arrangement.sort(next((c for c in columns if sort and c.title == sort), None))
         self._copies = copies
@@ -123,6 +134,7 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         self._rows: Sequence[R] = ()
         self._index, self._at_s = 0, 0.0
         self._letters: Mapping[str, Column[R]] = {}
+        self._typed = ""
         self._drawn: dict[int, tuple[object, ...]] = {}
         self._strips: LRUCache[tuple[object, ...], Strip] = LRUCache(512)
 
@@ -166,6 +178,10 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         index = next((i for i, row in enumerate(self._rows) if row.key == key), None)
         if index is not None:
             self._move_to(index)
+
+    def said_of_cursor(self, size: Size) -> Sequence[Spans]:
+        """What a pane of this size says of the row under the cursor."""
+        return self.detail(self.row, size) if self.detail and self.row else ()
 
     def _arrange(self) -> None:
         rows = self._rows = self.arrangement.arrange(self._given, self._at_s)
@@ -297,6 +313,10 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         self._draw_changes()
 
     def on_key(self, event: Key) -> None:
+        self._typed = event.key  # no binding tells its action which of its keys it was
+        self._choose_column(event)
+
+    def _choose_column(self, event: Key) -> None:
         """While the titles show their letters, the next key chooses a column and does nothing else."""
         if self._letters:
             event.stop()
@@ -384,6 +404,16 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         self._letters = {} if self.head[0] else letters([column for column, _ in self._columns])
         self._draw_changes()
 
+    def action_sort_by(self) -> None:
+        """Sort by the column of the capital that was typed; of another key, ask for the letter."""
+        named = letters([column for column, _ in self._columns])
+        column = named.get(self._typed.lower()) if self._typed.isupper() else None
+        if column and not self.head[0]:
+            again = column.title == self.arrangement.title
+            self._sort_by(column, reverse=again and not self.arrangement.reverse)
+        elif not self._typed.isupper():
+            self.action_sort()
+
     def action_reverse(self) -> None:
         self._sort_by(self.arrangement.column, reverse=not self.arrangement.reverse)
 
@@ -410,11 +440,14 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         """Escape goes on to the screen when there is nothing to clear here."""
         if action == "clear":
             return bool(self.arrangement.filter_text or self.arrangement.only_faults or self.arrangement.marked)
-        return True
+        return action != "detail" or self.detail is not None
 
     def action_wide(self) -> None:
         self.toggle_class("-all-columns")
         self._place()
+
+    def action_detail(self) -> None:
+        self.post_message(self.Detailed(self))
 
     def action_copy(self) -> None:
         if self.row:

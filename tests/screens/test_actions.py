@@ -6,7 +6,7 @@ import pytest
 from textual.dom import DOMNode
 
 from console.app import Console
-from screens.actions import ACTIONS, BY_ID, Action
+from screens.actions import ACTIONS, BY_ID, Action, keymap
 from screens.base import FleetScreen
 from screens.chat import ChatScreen
 from screens.edit import EditScreen
@@ -48,3 +48,11 @@ def test_every_action_has_a_method_where_it_belongs(action: Action) -> None:
 @pytest.mark.parametrize("screen", SCREENS)
 def test_every_hint_names_an_action(screen: type[FleetScreen]) -> None:
     assert [hint.id for hint in screen.HINTS if hint.id not in BY_ID] == []
+
+
+def test_the_k9s_preset_moves_keys_onto_none_that_another_action_has() -> None:
+    moved = keymap("k9s")
+    keys = [(action.scope, key) for action in ACTIONS for key in moved.get(action.id, action.keys).split(",") if key]
+    assert len(keys) == len(set(keys))
+    beside_rows = {key for scope, key in keys if scope in {"everywhere", "model", "replica", "gpu", "queue", "event"}}
+    assert not beside_rows & set(moved["table.sort_by"].split(","))

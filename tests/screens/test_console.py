@@ -11,9 +11,10 @@ import pytest
 from console.app import Console
 from operator_embed.fleet.fleet import FleetError
 from operator_embed.fleet.models import State
-from screens.actions import ACTIONS
+from screens.actions import ACTIONS, keymap
 from screens.leave import LeaveDialog
 from screens.models import ModelsScreen
+from screens.widgets.table import Table
 from tests.fleet import StillFleet, model, painted, shows, until
 from tests.screens import example
 
@@ -171,6 +172,44 @@ async def test_a_key_map_moves_an_action_and_the_hint_says_so() -> None:
         await shows(pilot, "z            model      Set the replicas")
 
 
+async def test_the_k9s_preset_deletes_and_kills_where_k9s_does() -> None:
+    fleet = example.fleet()
+    async with Console(fleet, keymap=keymap("k9s")).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "w why   ctrl+d delete")
+        await pilot.press("D")
+        assert isinstance(pilot.app.screen, ModelsScreen)
+        await pilot.press("ctrl+d")
+        await shows(pilot, "Delete bge-m3 from gpu-01")
+        await pilot.press("escape", "ctrl+f")
+        await until(pilot, lambda: pilot.app.screen.query_one("#models", Table).cursor == "default/phi-4")
+        await pilot.press("2", "ctrl+k")
+        await shows(pilot, "Kill qwen3-32b-m4tq6")
+        await pilot.press("y")
+        await until(pilot, lambda: fleet.models.asked)
+    assert fleet.models.asked == [("kill", "qwen3-32b-m4tq6")]
+
+
+async def test_the_k9s_preset_sorts_by_a_capital_and_back() -> None:
+    async with Console(example.fleet(), keymap=keymap("k9s")).run_test(size=(120, 40)) as pilot:
+        await pilot.press("B")
+        await shows(pilot, "BACKLOG↓")
+        await pilot.press("B")
+        await shows(pilot, "BACKLOG↑")
+        await pilot.press("Y")
+        await shows(pilot, "BACKLOG↑")
+
+
+async def test_help_and_palette_name_the_keys_of_the_preset_and_press_them() -> None:
+    async with Console(example.fleet(), keymap=keymap("k9s")).run_test(size=(120, 40)) as pilot:
+        await pilot.press("question_mark")
+        await shows(pilot, "ctrl+d       model      Delete; asks.")
+        await shows(pilot, "shift+letter table      Sort by the column that has this letter")
+        await pilot.press("slash", *"delete; asks", "enter", "enter")
+        await shows(pilot, "Delete bge-m3 from gpu-01")
+        await pilot.press("escape", "ctrl+p", *"delete")
+        await shows(pilot, "delete  (ctrl+d)  model.delete")
+
+
 async def test_ascii_mode_lets_nothing_else_through() -> None:
     app = Console(example.fleet(), ascii_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -206,7 +245,7 @@ def test_before_the_first_paint_nothing_heavy_is_imported() -> None:
 
 
 def test_keys_mean_one_thing_in_a_place_and_ids_are_unique() -> None:
-    keys = [(action.scope, key) for action in ACTIONS for key in action.keys.split(",")]
+    keys = [(action.scope, key) for action in ACTIONS for key in action.keys.split(",") if key]
     assert len(keys) == len(set(keys))
     assert len({action.id for action in ACTIONS}) == len(ACTIONS)
     assert not {key for _, key in keys} & {"ctrl+a", "ctrl+b", "ctrl+i", "ctrl+m", "ctrl+h", "ctrl+space"}

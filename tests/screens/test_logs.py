@@ -10,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from console.app import Console
+from screens.actions import keymap
 from screens.log_lines import LogBuffer, Look, json_columns, laid_out, short_names
 from screens.logs import LogsScreen
 from screens.models import ModelsScreen
@@ -215,3 +216,20 @@ def test_logs_look_right(
         await still(None, text, *keys)(pilot)
 
     assert snap_compare(Console(logged(*lines)), terminal_size=size, run_before=run)
+
+
+@pytest.mark.anyio
+async def test_the_k9s_preset_chooses_a_span_by_digit_and_follows_with_s() -> None:
+    fleet = logged(line("old", at_s=NOW_S - 400), line("new", at_s=NOW_S - 200))
+    async with Console(fleet, keymap=keymap("k9s")).run_test(size=(120, 40)) as pilot:
+        await pilot.press("l")
+        await shows(pilot, "s follow")
+        await pilot.press("3")
+        await shows(pilot, "since 5 min")
+        await until(pilot, lambda: not seen(pilot, "old") and seen(pilot, "new"))
+        await pilot.press("less_than_sign")
+        await shows(pilot, "since 15 min")
+        await pilot.press("1", "s")
+        await shows(pilot, "stands still")
+        assert seen(pilot, "old")
+        assert isinstance(pilot.app.screen, LogsScreen)
