@@ -12,6 +12,7 @@ from textual.reactive import reactive
 
 from screens.actions import Hint, Scope, bindings
 from screens.base import ALWAYS, FleetScreen
+from screens.detail_text import event_detail
 from screens.event_columns import ALL_BY_AGE, ALL_BY_TIME
 from screens.format import Spans, plural
 from screens.tones import event_mark
@@ -42,6 +43,7 @@ class EventsScreen(FleetScreen):
             noun="event",
             fields={"source": lambda e: e.source, "model": lambda e: e.model, "count": lambda e: e.count},
             copies=lambda e: f"{e.reason} {e.source}: {e.message}",
+            detail=lambda event, size: event_detail(self.view, event, size),
         )
 
     def totals(self, wide: bool) -> Fields:

@@ -57,7 +57,7 @@ def block(gpu: GpuView, read: ReadHistory, look: Look, here: bool, width: int, a
         line = _graph(gpu, read, look, 28, 1)[0]
         return (title, (("    ", ""), (line, tone), ("  ", ""), *ledger(gpu, 28), (f"  {_free(gpu)} GiB free", "")))
     lines = _graph(gpu, read, look, 56, 3)
-    notes: Sequence[Spans] = (ledger(gpu, 57), _sums(gpu), _news(gpu, at_s))
+    notes: Sequence[Spans] = (ledger(gpu, 57), memory_sums(gpu), _news(gpu, at_s))
     return (title, *((("    ", ""), (g, tone), ("  ", ""), *note) for g, note in zip(lines, notes, strict=True)), ())
 
 
@@ -74,7 +74,7 @@ def _zoomed(gpu: GpuView, read: ReadHistory, look: Look, tone: Tone, width: int)
         top = {"temp": "100 °C", "power": "limit"}.get(metric, "100 %")
         lines += [((f"    {word}  0 to {top}, {span_text(look.span_s)}", "muted"),)]
         lines += [(("    ", ""), (line, tone)) for line in chart]
-    return (*lines, (("    ", ""), *ledger(gpu, room)), (("    ", ""), *_sums(gpu)), ())
+    return (*lines, (("    ", ""), *ledger(gpu, room)), (("    ", ""), *memory_sums(gpu)), ())
 
 
 def _link(gpu: GpuView) -> tuple[str, str]:
@@ -138,7 +138,8 @@ def _free(gpu: GpuView) -> str:
     return _tenths(_free_mib(gpu))
 
 
-def _sums(gpu: GpuView) -> Spans:
+def memory_sums(gpu: GpuView) -> Spans:
+    """`used 73.2  claimed 73.6  others 0.4  free 5.0 of 80.0 GiB`."""
     others = None if gpu.used_mib is None else max(0.0, gpu.used_mib - (gpu.ours_mib or 0.0))
     return (
         (f"used {_tenths(gpu.ours_mib)}  claimed {_tenths(gpu.claimed_mib)}  others {_tenths(others)}  ", ""),

@@ -19,6 +19,7 @@ from operator_embed.fleet.gpus import GpuProcessView, GpuView
 from screens.actions import Hint, Scope, bindings
 from screens.base import FleetScreen
 from screens.box_panel import ReadHistory, box_lines, gpu_names
+from screens.detail_text import event_detail, gpu_detail, process_detail
 from screens.format import Spans, age, count, gib, gib_sum, mean, pct, rate, stale, watt_hours, watts
 from screens.gpu_blocks import METRICS, SPANS_S, Look, block, span_text
 from screens.tones import event_mark, event_tone
@@ -122,12 +123,18 @@ class GpusScreen(FleetScreen):
 
     def body(self) -> ComposeResult:
         yield Static(classes="space")
-        yield Blocks(id="blocks")
+        yield Blocks(id="blocks", detail=self.block_detail)
         yield Lines(id="host")
         yield Heading(id="processes-head")
-        yield Table(PROCESSES, id="processes", noun="process", copies=lambda p: p.replica or str(p.pid))
+        yield Table(
+            PROCESSES,
+            id="processes",
+            noun="process",
+            copies=lambda p: p.replica or str(p.pid),
+            detail=lambda process, size: process_detail(self.view, process, size),
+        )
         yield Static(classes="space")
-        yield Table(EVENTS, id="events", noun="event")
+        yield Table(EVENTS, id="events", noun="event", detail=lambda event, size: event_detail(self.view, event, size))
 
     def totals(self, wide: bool) -> Fields:
         gpus, panel = self.view.gpus, self.view.gpu_panel
@@ -174,6 +181,11 @@ class GpusScreen(FleetScreen):
     def _block(self, by_key: dict[str, GpuView], key: str, here: bool, width: int) -> Sequence[Spans]:
         return block(by_key[key], self.fleet.history, self.look, here, width, self.view.at_s)
 
+    def block_detail(self, key: str, size: Size) -> Sequence[Spans]:
+        """Of the GPU with this UUID, while there is one."""
+        gpu = next((gpu for gpu in self.view.gpus if gpu.key == key), None)
+        return gpu_detail(self.view, gpu, size) if gpu else ()
+
     def watch_look(self) -> None:
         if self.is_mounted:
             self.draw()
@@ -205,6 +217,9 @@ class GpusScreen(FleetScreen):
     def _span(self, step: int) -> None:
         index = min(max(SPANS_S.index(self.look.span_s) + step, 0), len(SPANS_S) - 1)
         self.look = replace(self.look, span_s=SPANS_S[index])
+
+    async def action_detail(self) -> None:
+        await self.toggle_detail(self.blocks)
 
     def action_copy(self) -> None:
         if self.blocks.cursor:

@@ -14,6 +14,7 @@ from textual.widgets import Label
 from operator_embed.fleet.fleet import Fleet
 from operator_embed.fleet.models import ModelView
 from screens.actions import Hint, Scope, bindings
+from screens.detail_text import event_detail, replica_detail
 from screens.event_columns import OF_MODEL
 from screens.model_actions import ModelActions
 from screens.model_text import REPLICAS, api_line, conditions, graphs, model_head, why_text
@@ -58,9 +59,20 @@ class ModelScreen(ModelActions):
         yield Label(id="why", markup=False)
         yield Lines(id="graphs")
         yield Heading("Replicas", id="replicas-head")
-        yield Table(REPLICAS, id="replicas", noun="replica")
+        yield Table(
+            REPLICAS,
+            id="replicas",
+            noun="replica",
+            detail=lambda replica, size: replica_detail(self.view, replica, size),
+        )
         yield Lines(id="conditions")
-        yield Table(OF_MODEL, id="events", noun="event", copies=lambda e: f"{e.reason} {e.source}: {e.message}")
+        yield Table(
+            OF_MODEL,
+            id="events",
+            noun="event",
+            copies=lambda e: f"{e.reason} {e.source}: {e.message}",
+            detail=lambda event, size: event_detail(self.view, event, size),
+        )
 
     @property
     def model(self) -> ModelView | None:

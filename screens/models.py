@@ -9,13 +9,15 @@ from typing import ClassVar
 from textual import getters, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.geometry import Size
 
-from operator_embed.fleet.fleet import FleetView
+from operator_embed.fleet.fleet import FailureView, FleetView
 from operator_embed.fleet.models import ModelView
 from screens.actions import ACTIONS, Hint, Scope, bindings
 from screens.base import ALWAYS
 from screens.box_panel import box_lines
 from screens.first_run import first_run
+from screens.format import Spans
 from screens.model_actions import ModelActions
 from screens.model_columns import FAILURES, FIELDS, ON_CPU, ON_GPUS, totals
 from screens.widgets.head import Fields
@@ -56,10 +58,34 @@ class ModelsScreen(ModelActions):
     failures = getters.query_one("#failures", Table)
 
     def body(self) -> ComposeResult:
-        yield Table(ON_GPUS, id="models", noun="model", fields=FIELDS, copies=lambda m: m.name, sort="NAME")
+        yield Table(
+            ON_GPUS,
+            id="models",
+            noun="model",
+            fields=FIELDS,
+            copies=lambda m: m.name,
+            sort="NAME",
+            detail=self.model_detail,
+        )
         yield Lines(id="first")
         yield Lines(id="box")
-        yield Table(FAILURES, id="failures", noun="failure", copies=lambda f: f"{f.subject} {f.reason}: {f.message}")
+        yield Table(
+            FAILURES,
+            id="failures",
+            noun="failure",
+            copies=lambda f: f"{f.subject} {f.reason}: {f.message}",
+            detail=self.failure_detail,
+        )
+
+    def model_detail(self, model: ModelView, size: Size) -> Sequence[Spans]:
+        from screens.detail_text import model_detail
+
+        return model_detail(self.view, model, size)
+
+    def failure_detail(self, failure: FailureView, size: Size) -> Sequence[Spans]:
+        from screens.detail_text import failure_detail
+
+        return failure_detail(self.view, failure, size)
 
     def chosen_models(self) -> Sequence[ModelView]:
         return self.table.chosen

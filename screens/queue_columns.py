@@ -113,10 +113,8 @@ def balance(queue: QueueView, wide: bool) -> str:
     return f"in {rate(queue.in_s)}/s   out {rate(queue.out_s)}/s{end}"
 
 
-def about_queue(queue: QueueView | None, read: ReadHistory, at_s: float, size: Size) -> Sequence[Spans]:
+def about_queue(queue: QueueView, read: ReadHistory, at_s: float, size: Size) -> Sequence[Spans]:
     """Graphs, the autoscaler's sentence and what it did, in `size`."""
-    if queue is None:
-        return ()
     lines = _tall(queue, read, at_s, size) if size.height >= TALL_LINES else _short(queue, read, size)
     return lines[: size.height]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from textual import getters, on
@@ -17,14 +16,14 @@ from screens.format import Spans, age, count, plural
 from screens.queue_actions import QueueActions
 from screens.queue_columns import LETTERS, OLD_S, QUEUE_FIELDS, QUEUES, TREND, about_queue
 from screens.requests import RequestsScreen
+from screens.widgets.detail import Detail
 from screens.widgets.head import Fields
-from screens.widgets.lines import Lines
 from screens.widgets.panel import Heading
 from screens.widgets.table import Table
 
 
 class QueuesScreen(QueueActions):
-    """One row a queue, the one that waits longest first; the lower half follows the cursor."""
+    """One row a queue, the one that waits longest first; its detail pane is there from the start."""
 
     CSS_PATH = "queues.tcss"
     SCOPES: ClassVar[tuple[Scope, ...]] = ("queue",)
@@ -47,8 +46,17 @@ class QueuesScreen(QueueActions):
         self.wanted = ""
 
     def body(self) -> ComposeResult:
-        yield Table(QUEUES, id="queues", noun="queue", fields=QUEUE_FIELDS, copies=lambda q: q.key, sort="OLDEST")
-        yield Lines(id="about")
+        queues = Table(
+            QUEUES,
+            id="queues",
+            noun="queue",
+            fields=QUEUE_FIELDS,
+            copies=lambda q: q.key,
+            sort="OLDEST",
+            detail=lambda queue, size: about_queue(queue, self.fleet.history, self.view.at_s, size),
+        )
+        yield queues
+        yield Detail(queues)
         yield Heading("Dead letters", id="letters-head")
         yield Table(LETTERS, id="letters", noun="dead letter", copies=lambda d: d.request_id)
 
@@ -81,7 +89,7 @@ class QueuesScreen(QueueActions):
         self.table.note = "No queue yet: it comes with the first model."
         self.table.show(view.queues, view.at_s)
         self.go_to_wanted()
-        self.draw_queue()
+        self.show_letters_of_queue()
 
     def go_to(self, key: str) -> None:
         """Put the cursor on the queue of an AIModel, now or when it appears."""
@@ -96,9 +104,8 @@ class QueuesScreen(QueueActions):
             self.table.select(queue.key)
 
     @on(Table.Moved, "#queues")
-    def draw_queue(self) -> None:
-        """Show the queue under the cursor."""
-        self.query_one("#about", Lines).show(partial(about_queue, self.queue, self.fleet.history, self.view.at_s))
+    def show_letters_of_queue(self) -> None:
+        """Show the dead letters of the queue under the cursor."""
         self.show_letters(self.queue)
 
     @on(Table.Opened, "#queues")

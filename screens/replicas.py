@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from operator_embed.fleet.models import ReplicaView
 from screens.actions import Hint, Scope, bindings
 from screens.base import ALWAYS, FleetScreen
+from screens.detail_text import replica_detail
 from screens.format import Spans, plural
 from screens.replica_columns import ALL
 from screens.tones import TONE_OF_MARK, fails, replica_mark
@@ -39,6 +40,7 @@ class ReplicasScreen(FleetScreen):
             noun="replica",
             sort="NAME",
             fields={"slots": lambda r: r.slots, "reason": lambda r: r.reason, "cpu": lambda r: r.cpu_cores},
+            detail=lambda replica, size: replica_detail(self.view, replica, size),
         )
 
     def totals(self, wide: bool) -> Fields:

@@ -50,8 +50,10 @@ class Blocks(Painted, can_focus=True):
 
         key: str
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None, detail: Callable[[str, Size], Sequence[Spans]] | None = None) -> None:
+        """`detail` is what a pane of some size says of the block with a key."""
         super().__init__(id=id)
+        self.detail = detail
         self._keys: tuple[str, ...] = ()
         self._made_of: Compose = lambda key, here, width: ()
         self._first = 0
@@ -70,6 +72,10 @@ class Blocks(Painted, can_focus=True):
         if self._keys:
             index = min(max(self._keys.index(self.cursor) + blocks, 0), len(self._keys) - 1)
             self.cursor = self._keys[index]
+
+    def said_of_cursor(self, size: Size) -> Sequence[Spans]:
+        """What a pane of this size says of the block under the cursor."""
+        return self.detail(self.cursor, size) if self.detail and self.cursor else ()
 
     def watch_cursor(self) -> None:
         self._draw(self.size)
