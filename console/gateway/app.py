@@ -80,7 +80,8 @@ class App:
             await exchange.fail(as_original(INTERNAL) if route is not None and route.original else INTERNAL)
         finally:
             self.figures.responses[exchange.status] += 1
-            self._write(_line(exchange))
+            if not (exchange.path == "/health" and exchange.status == 200):
+                self._write(_line(exchange))
 
     async def _answer(self, exchange: Exchange, route: Route | None) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from operator_embed.box.home import Home
@@ -39,9 +39,9 @@ class Settings:
 
 
 def fixed_children(home: Home, queue_url: str, settings: Settings) -> Iterator[ProcessSpec]:
-    """In the order in which they need each other."""
-    yield nats_server.spec(home.nats, recorded_port(home.ports, "nats"), home.logs / "nats-server.log")
-    yield settings.api_node(
+    """In the order in which they need each other; once ready they are asked for ever whether they still are."""
+    queue = nats_server.spec(home.nats, recorded_port(home.ports, "nats"), home.logs / "nats-server.log")
+    node = settings.api_node(
         NodePlace(
             home=home.root,
             queue_url=queue_url,
@@ -53,3 +53,5 @@ def fixed_children(home: Home, queue_url: str, settings: Settings) -> Iterator[P
             out=home.logs / "gateway.out",
         )
     )
+    yield replace(queue, alive=queue.ready)
+    yield replace(node, alive=node.ready)

@@ -31,6 +31,8 @@ class Chronicle:
     _seen_rv: int = 0
     _told: dict[str, tuple[Phase, Change | None]] = field(default_factory=dict)
     """By process: what its last event was about."""
+    _silent: set[str] = field(default_factory=set)
+    """Processes that were told to be silent."""
 
     def know(self, state: ProcessState) -> None:
         """Take a process as told: the leader before us did."""
@@ -51,6 +53,7 @@ class Chronicle:
         elif state.phase is Phase.BACKOFF and before is Phase.CRASHED and state.restarts:
             message = f"after restart {state.restarts}: {last_words(state)}"
             self._record("CrashLoopBackOff", message, state.id, model, warning=True)
+        self._silence(state, model)
         change = state.change
         if change is None or change == change_before:
             return
@@ -60,6 +63,16 @@ class Chronicle:
             self._record("Ready", message, state.id, model)
         elif change.reason in WORKER_ERRORS or change.reason == "Paused":
             self._record(change.reason, change.message, state.id, model, warning=True)
+
+    def _silence(self, state: ProcessState, model: str) -> None:
+        """Tell that it does not answer, and when it does again by itself."""
+        if state.silent_s is not None and state.id not in self._silent:
+            self._silent.add(state.id)
+            self._record("Silent", "runs and does not answer", state.id, model, warning=True)
+        elif state.silent_s is None and state.id in self._silent:
+            self._silent.remove(state.id)
+            if state.phase is Phase.READY:
+                self._record("Answers", "answers again", state.id, model)
 
     def status(self, model: AIModel, new: Status) -> None:
         """Tell what became wrong with an AIModel."""

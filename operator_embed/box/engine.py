@@ -42,6 +42,7 @@ from worker_embed.queue.port import Queue
 RECONCILERS = 4
 VIEW_EVERY_S = 0.25
 LOOK_FOR_LLAMA_S = 30.0
+FALLEN = frozenset({Phase.CRASHED, Phase.BACKOFF})
 
 
 class Engine:
@@ -169,13 +170,23 @@ class Engine:
         self._look_at_processes()
         if state.id == "gateway":
             self._api_changed(state)
+        elif state.id == "nats-server":
+            self._server_changed(state)
         self._controller.process_changed(state)
 
     def _api_changed(self, state: ProcessState) -> None:
         if state.phase is Phase.READY:
-            self._facts.api_down_s = None
-        elif state.phase in (Phase.CRASHED, Phase.BACKOFF) and self._facts.api_down_s is None:
+            self._facts.api_down_s = state.silent_s
+        elif state.phase in FALLEN and self._facts.api_down_s is None:
             self._facts.api_down_s = self._now()
+
+    def _server_changed(self, state: ProcessState) -> None:
+        """A server that cannot start, or is frozen, is told by nobody who waits for its answers."""
+        down_s = state.silent_s or (self._now() if state.phase in FALLEN else None)
+        if down_s is not None and self._facts.queue_down_s is None:
+            self._facts.queue_down_s = down_s
+        elif state.phase is Phase.READY and state.silent_s is None and self._broker.connected:
+            self._facts.queue_down_s = None
 
     async def _process_died(self, state: ProcessState) -> None:
         if state.role == ROLE:
@@ -184,11 +195,13 @@ class Engine:
     # The queue
 
     def _queue_came(self, queue: Queue) -> None:
+        if queue.connected:
+            self._facts.queue_down_s = None
         self._controller.queues.queue = queue
         self._controller.wake_all()
 
     def _queue_told(self, up: bool) -> None:
-        self._facts.queue_down_s = None if up else self._now()
+        self._facts.queue_down_s = None if up else self._facts.queue_down_s or self._now()
         text = "nats answers again" if up else "nats went away"
         self._chronicle.said("QueueBack" if up else "QueueLost", text, "queue", severe=not up)
         self._controller.wake_all()

@@ -25,7 +25,8 @@ def failures(
         message = "nats does not answer and is being restarted; running requests go on, new ones get 503"
         found.append((1 << 30, _failure("queue", "Unreachable", message, facts.queue_down_s, severe=True)))
     if facts.api_down_s is not None:
-        message = _last_words(facts, "gateway") or "does not answer and is being restarted; clients are refused"
+        message = _silent(facts, "gateway") or _last_words(facts, "gateway")
+        message = message or "does not answer and is being restarted; clients are refused"
         found.append((1 << 29, _failure("API", "Unreachable", message, facts.api_down_s, severe=True)))
     for model in models:
         found += [(model.queued or 0, failure) for failure in _of_model(model, facts)]
@@ -56,6 +57,14 @@ def failures(
         found.append((0, _failure("GPU", "Unreadable", sample.notice, facts.gpu_news.unread_s, severe=False)))
     found.sort(key=lambda pair: (not pair[1].severe, -pair[0], -pair[1].since_s))
     return [failure for _, failure in found]
+
+
+def _silent(facts: Facts, process: str) -> str:
+    """What becomes of a child process that runs and does not answer; empty while it does."""
+    state = facts.processes.get(process)
+    if state is None or state.silent_s is None:
+        return ""
+    return "runs and does not answer, as if it was frozen; clients wait, and it is started again if that goes on"
 
 
 def _last_words(facts: Facts, process: str) -> str:

@@ -6,7 +6,9 @@ from operator_embed.box.chronicle import last_words
 from operator_embed.reconcile import ANSWERING, WORKER_ERRORS, Phase, Replica
 from worker_embed.process import spec as process
 from worker_embed.process.spec import ProcessState
+from worker_embed.wire import ErrorKind
 
+SILENT = "runs and does nothing, as if it was frozen; it is started again if that goes on"
 PHASES = {phase.value: phase for phase in Phase}
 
 
@@ -19,6 +21,8 @@ def replica_of(state: ProcessState, template: str) -> Replica:
     if state.phase in (process.Phase.CRASHED, process.Phase.BACKOFF):
         reason = said if said in WORKER_ERRORS else ""
         message = message if reason else last_words(state)
+    elif state.phase is process.Phase.READY and state.silent_s is not None:
+        phase, reason, message = Phase.READY, ErrorKind.GENERAL, SILENT
     elif said in WORKER_ERRORS:
         phase, reason = Phase.READY, said
     elif said in PHASES and state.phase is not process.Phase.STOPPING:

@@ -53,7 +53,7 @@ def _child(state: ProcessState | None, text: str) -> tuple[str, str]:
     if state is None or state.phase is Phase.STARTING:
         return "..", text
     if state.phase is Phase.READY:
-        return "ok", text
+        return ("ok", text) if state.silent_s is None else ("!", "runs and does not answer")
     last = next((line for line in reversed(state.stderr_tail) if line.strip()), "")
     return "!", last or state.exit or state.phase
 

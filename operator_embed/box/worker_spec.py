@@ -33,6 +33,7 @@ def worker_spec(
     queue_url: str,
     template: str,
     ready: Callable[[], Awaitable[bool]],
+    alive: Callable[[], Awaitable[bool]],
 ) -> ProcessSpec:
     """The worker `name` in its place; its labels tell the next leader what it was given."""
     procs = home.procs
@@ -54,6 +55,7 @@ def worker_spec(
         argv=(sys.executable, "-m", "worker_embed"),
         env=worker_env(model, place),
         ready=ready,
+        alive=alive,
         log=home.logs / f"{name}.out",
         events=place.events,
         labels={

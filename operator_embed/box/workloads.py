@@ -18,6 +18,7 @@ from operator_embed.box.worker_spec import hold_of, template_of, worker_spec
 from operator_embed.reconcile import ANSWERING, Observed, Phase, Replica
 from worker_embed.gpu.placement import Need, Placed, Refused, place, promised
 from worker_embed.process import spec as process
+from worker_embed.process.liveness import awake
 from worker_embed.process.spec import Processes, ProcessSpec, ProcessState
 
 SAY_AGAIN_S = 10.0
@@ -161,9 +162,14 @@ class Workloads:
             drop_logs(self.ledger.home.logs, name.rpartition("-")[0], self.ledger.workers(), keep=LOGS_KEPT)
 
     def _spec(self, model: AIModel, name: str, template: str, placed: Placed) -> ProcessSpec:
+        def state() -> ProcessState | None:
+            return self.processes.states().get(name)
+
+        def pid() -> int | None:
+            return found.pid if (found := state()) else None
+
         async def ready() -> bool:
-            state = self.processes.states().get(name)
-            return state is not None and state.change is not None and state.change.reason == "Ready"
+            return (found := state()) is not None and found.change is not None and found.change.reason == "Ready"
 
         return worker_spec(
             model,
@@ -173,6 +179,7 @@ class Workloads:
             queue_url=self.ledger.queue_url,
             template=template,
             ready=ready,
+            alive=awake(pid),
         )
 
     def _running(self, state: ProcessState, lost: Mapping[str, str]) -> Running:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from worker_embed.process import environment, proc
 from worker_embed.process.backoff import Backoff
+from worker_embed.process.liveness import TICK_S, Patience
 from worker_embed.process.spec import Phase, ProcessSpec, ProcessState, Stop
 from worker_embed.process.supervisor import Supervisor
 
 QUICK = Backoff(first_s=0.01, most_s=0.05)
+IMPATIENT = Patience(every_s=TICK_S)
 DRAINS = 'trap "echo drained; exit 0" TERM; touch "$READY"; sleep 1000 & wait'
 """Ends by itself when asked to."""
 DRAINS_LATE = 'trap "until [ -e $READY.go ]; do sleep 0.01; done; exit 0" TERM; touch "$READY"; sleep 1000 & wait'
@@ -72,6 +74,7 @@ class Bench:
             on_change=self.told.append,
             on_death=on_death,
             backoff=backoff,
+            patience=IMPATIENT,
             now=self.now,
         )
 

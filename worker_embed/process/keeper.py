@@ -16,11 +16,11 @@ from worker_embed.process import proc
 from worker_embed.process.backoff import Backoff
 from worker_embed.process.child import Child
 from worker_embed.process.files import ChangesFile, tail_lines
+from worker_embed.process.liveness import Patience, Probe, answered, answers
 from worker_embed.process.records import Record, Records
 from worker_embed.process.spec import Phase, ProcessSpec, ProcessState
 
 _log = logging.getLogger(__name__)
-_ASK_EVERY_S = 0.05
 _TAIL_LINES = 20
 _OF_THE_LIVING = {"Starting", "Loading", "Ready", "Paused", "Sleeping", "Draining"}
 """Reasons of changes that do not tell why a child ended."""
@@ -35,6 +35,7 @@ class Surroundings:
     """The part of our own environment that children get."""
     records: Records
     backoff: Backoff
+    patience: Patience
     now: Callable[[], float]
     on_change: Callable[[ProcessState], None]
     on_death: Callable[[ProcessState], Awaitable[None]]
@@ -58,7 +59,9 @@ class Keeper:
         """When the next try is, by the loop's clock: a step of the wall clock must not make it a day."""
         self._poked = asyncio.Event()
         self._retired: asyncio.Future[None] | None = None
-        self._hurry = self._again = self._killed = False
+        self._hurry = self._again = False
+        self._killed = ""
+        """Why we killed it."""
         self._asking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -98,9 +101,9 @@ class Keeper:
         self._again = True
         self._poked.set()
 
-    def kill(self) -> None:
+    def kill(self, why: str = "killed by an operator") -> None:
         if self._child is not None and not self._child.ended:
-            self._killed = True
+            self._killed = why
             self._child.kill()
 
     def follow(self) -> None:
@@ -190,7 +193,8 @@ class Keeper:
             stderr_tail=before.state.stderr_tail,
         )
         self._changes = ChangesFile(spec.events) if spec.events else None
-        self._hurry = self._again = self._killed = False
+        self._hurry = self._again = False
+        self._killed = ""
         self._due_s = 0.0
         try:
             if spec.events:
@@ -212,8 +216,8 @@ class Keeper:
     async def _watch(self, child: Child) -> None:
         """Until the child is dead and told to be, by itself or because it is no longer wanted as it is."""
         while not child.ended and not self._must_stop():
-            if self._spec is not None and self._asking is None and self.state.phase is Phase.STARTING:
-                self._asking = asyncio.get_running_loop().create_task(self._ask(self._spec))
+            if self._spec is not None and self._asking is None:
+                self._asking = asyncio.get_running_loop().create_task(self._attend(self._spec))
             await self._until_poked()
         self._stop_asking()
         if stopped := not child.ended:
@@ -255,11 +259,11 @@ class Keeper:
     async def _died(self, status: str, crashed: bool) -> None:
         """Tell the owner of a death; `status` is empty when it is unknown."""
         self._read_changes()
-        exit = "killed by an operator" if self._killed else status or self._last_word()
+        exit = self._killed or status or self._last_word()
         if crashed:
             tail = tail_lines(Path(self._record.log), _TAIL_LINES, self._record.log_start)
             crashes = 0 if self._was_steady() else self._record.crashes + 1
-            self._become(phase=Phase.CRASHED, pid=None, exit=exit, stderr_tail=tail, crashes=crashes)
+            self._become(phase=Phase.CRASHED, pid=None, exit=exit, stderr_tail=tail, silent_s=None, crashes=crashes)
         else:
             self._become(pid=None, exit=exit)
         try:
@@ -282,18 +286,26 @@ class Keeper:
             self._wait(delay_s)
             self._become(phase=Phase.BACKOFF, next_try_s=self._around.now() + delay_s)
 
-    async def _ask(self, spec: ProcessSpec) -> None:
-        """Ask until it is ready; a probe that fails is a no."""
-        complaint = ""
-        while True:
-            try:
-                if await spec.ready():
-                    break
-            except Exception as error:
-                if complaint != (complaint := f"{type(error).__name__}: {error}"):
-                    _log.info("%s: not ready: %s", spec.id, complaint)
-            await asyncio.sleep(_ASK_EVERY_S)
-        self._become(phase=Phase.READY, ready_s=self._around.now())
+    async def _attend(self, spec: ProcessSpec) -> None:
+        """Wait until it is ready, then see that it stays so."""
+        if self.state.phase is Phase.STARTING:
+            await answered(spec.id, spec.ready)
+            self._become(phase=Phase.READY, ready_s=self._around.now())
+        if spec.alive is not None:
+            await self._listen(spec.alive)
+
+    async def _listen(self, alive: Probe) -> None:
+        """Ask now and then; tell since when it is silent, and kill it when that goes on."""
+        patience, misses, asked_s = self._around.patience, 0, 0.0
+        while misses < patience.misses:
+            if not misses:
+                await asyncio.sleep(patience.every_s)
+                asked_s = self._around.now()
+            misses = 0 if await answers(self.state.id, alive, patience.every_s) else misses + 1
+            silent_s = asked_s if misses else None
+            if (silent_s is None) != (self.state.silent_s is None):
+                self._become(silent_s=silent_s)
+        self.kill(f"killed after {patience.silent_s:.0f} s without an answer")
 
     def _stop_asking(self) -> None:
         if self._asking is not None:

@@ -51,6 +51,14 @@ def stat(pid: int) -> Stat | None:
     )
 
 
+def sleeps(pid: int) -> int | None:
+    """How often the first thread of `pid` went to sleep by itself; `None` where the kernel does not say."""
+    for line in _read(pid, "status").splitlines():
+        if line.startswith(b"voluntary_ctxt_switches:"):
+            return int(line.split()[1])
+    return None
+
+
 def pids() -> list[int]:
     """Every process that can be seen."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]

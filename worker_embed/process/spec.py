@@ -42,6 +42,8 @@ class ProcessSpec:
     """Added to the allow-listed part of our own environment."""
     ready: Callable[[], Awaitable[bool]] = field(compare=False, repr=False)
     """Asked every 50 ms until it answers True; a crash of the child ends the asking."""
+    alive: Callable[[], Awaitable[bool]] | None = field(default=None, compare=False, repr=False)
+    """Asked at a slow pace once it is ready; a child that is silent for too long is killed, and started again."""
     stop: Stop = Stop()
     log: Path
     """stdout and stderr are appended; the child rotates it unless it cannot."""
@@ -78,6 +80,8 @@ class ProcessState:
     restarts: int = 0
     exit: str = ""
     """Why it ended last: `exit 1`, `SIGKILL`, `killed by an operator`; empty while it never did."""
+    silent_s: float | None = None
+    """Unix time since which it runs and does not answer; `None` while it does."""
     next_try_s: float | None = None
     """Unix time of the next start while in `BACKOFF`."""
     stderr_tail: tuple[str, ...] = ()

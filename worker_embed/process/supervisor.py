@@ -11,11 +11,13 @@ from worker_embed.process import environment
 from worker_embed.process.backoff import Backoff
 from worker_embed.process.child import kill_all
 from worker_embed.process.keeper import Keeper, Surroundings
+from worker_embed.process.liveness import Patience
 from worker_embed.process.records import Records
 from worker_embed.process.spec import ProcessSpec, ProcessState
 
 _FOLLOW_EVERY_S = 0.5
 _BACKOFF = Backoff()
+_PATIENCE = Patience()
 
 
 class Supervisor:
@@ -34,6 +36,7 @@ class Supervisor:
         on_change: Callable[[ProcessState], None],
         on_death: Callable[[ProcessState], Awaitable[None]],
         backoff: Backoff = _BACKOFF,
+        patience: Patience = _PATIENCE,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Keep records in the folder `records`; children get the allow-listed part of `environ` and start in `home`.
@@ -50,6 +53,7 @@ class Supervisor:
             environ=environment.allowed(environ),
             records=self._records,
             backoff=backoff,
+            patience=patience,
             now=now,
             on_change=on_change,
             on_death=on_death,
