@@ -17,6 +17,7 @@ from operator_embed.box.database import StoreError
 from operator_embed.box.facts import Facts
 from operator_embed.box.news import News
 from operator_embed.box.parts import leaving
+from operator_embed.box.roster import Roster
 from operator_embed.box.store import Deposed, Store
 from operator_embed.box.telemetry import SILENT_S
 from operator_embed.box.topics import Topics
@@ -47,7 +48,7 @@ class Controller:
     changed: Callable[[], None]
     """Told when there is something new to show."""
     queues: Topics = field(default_factory=Topics)
-    _models: dict[str, AIModel] = field(default_factory=dict)
+    models: Roster = field(default_factory=Roster)
     _windows: dict[str, Window] = field(default_factory=dict)
     _desired: dict[str, int] = field(default_factory=dict)
     """What the newest pass acted on, by key."""
@@ -90,7 +91,8 @@ class Controller:
 
     def tick(self) -> None:
         """Once a second: let the autoscaler look, and wake models whose number of replicas it changes."""
-        for key, model in self._models.items():
+        for model in self.facts.models:
+            key = model.key
             before, decision = self.facts.decisions.get(key), self._decide(model)
             self.facts.decisions[key] = decision
             if before is None or before.outcome != decision.outcome:
@@ -126,7 +128,7 @@ class Controller:
 
     def wake_all(self) -> None:
         """Something changed that concerns every model, such as the queue."""
-        self.wake(self._models)
+        self.wake(self.models)
 
     def wake(self, keys: Iterable[str]) -> None:
         """Something changed that concerns these models."""
@@ -136,38 +138,40 @@ class Controller:
     @property
     def topics(self) -> dict[str, str]:
         """The topic of each AIModel by key."""
-        return {key: model.topic for key, model in self._models.items()}
+        return self.models.topics
 
     def owner(self, topic: str) -> AIModel | None:
-        """The oldest AIModel on a topic: the one that scales on it."""
-        on_it = [m for m in self._models.values() if m.topic == topic and m.deleted_s is None]
-        return min(on_it, key=lambda m: (m.created_s, m.key), default=None)
+        """The AIModel that scales on a topic."""
+        return self.models.owner(topic)
 
     def _take_all(self) -> None:
-        models = {model.key: model for model in self.store.list()}
-        for key in self._models.keys() - models.keys():
-            self._forget(key)
-        self._models = models
-        self._windows = {key: window for key, window in self._windows.items() if key in models}
-        self.workloads.keep_only(models)
+        stored = {model.key: model for model in self.store.list()}
+        for key in stored.keys() | set(self.models):
+            self._know(key, stored.get(key))
+        self._windows = {key: window for key, window in self._windows.items() if key in stored}
+        self.workloads.keep_only(stored)
         self._show_models()
         self._news_due = True
         self.wake_all()
 
     def _take(self, key: str, op: Op) -> None:
-        before, model = self._models.get(key), self.store.get(key)
-        if model is None or (before is not None and before.uid != model.uid):
-            self._forget(key)
-        elif before is not None and before.topic != model.topic:
-            self._former.setdefault(key, set()).add(before.topic)
-        if model is not None:
-            self._models[key] = model
-            if op is not Op.STATUS:
-                self.keys.add(key)
+        self._know(key, self.store.get(key))
+        if op is not Op.STATUS:
+            self.keys.add(key)
         self._show_models()
 
+    def _know(self, key: str, model: AIModel | None) -> None:
+        """The model of that key as it is stored now."""
+        before = self.models.get(key)
+        if before is not None and (model is None or before.uid != model.uid):
+            self._forget(key)
+        elif before is not None and model is not None and before.topic != model.topic:
+            self._former.setdefault(key, set()).add(before.topic)
+        if model is not None:
+            self.models.put(model)
+
     def _forget(self, key: str) -> None:
-        if model := self._models.pop(key, None):
+        if model := self.models.drop(key):
             self.workloads.forget(model)
         self._windows.pop(key, None)
         self._desired.pop(key, None)
@@ -177,28 +181,28 @@ class Controller:
         self.facts.needs.pop(key, None)
 
     def _show_models(self) -> None:
-        self.facts.models = [self._models[key] for key in sorted(self._models)]
+        self.facts.models = self.models.sorted()
 
     async def _reconcile(self, key: str) -> None:
-        model = self._models.get(key)
+        model = self.models.get(key)
         if model is None:
             return
         trouble, need = "", None
         if model.deleted_s is None:
             trouble, need = await self.queues.trouble(model.topic), await self.workloads.ledger.need(model)
-            if self._models.get(key) is not model:
+            if self.models.get(key) is not model:
                 self.keys.add(key)
                 return
         decision = self._decide(model)
         observed = self.workloads.converge(model, decision.desired, need, queue_trouble=trouble)
         self.facts.observed[key], self.facts.decisions[key], self.facts.needs[key] = observed, decision, need
         self._tell_scaled(model, decision)
-        conflict = name_conflict(model, self._models.values())
+        conflict = name_conflict(model, self.models.namesakes(model))
         status = assess(model, decision, observed, now_s=self.now(), epoch=self.epoch, conflict=conflict)
         if status != model.status:
             self.chronicle.status(model, status)
             self.store.put_status(key, status, self.epoch)
-            self._models[key] = replace(model, status=status)
+            self.models.put(replace(model, status=status))
             self._show_models()
         self.changed()
         if all(replica.current for replica in observed.replicas):
@@ -218,13 +222,13 @@ class Controller:
     async def _drop_former(self, key: str) -> None:
         """Remove queues that only an older spec named."""
         for topic in tuple(self._former.get(key, ())):
-            if all(other.topic != topic for other in self._models.values()):
+            if not self.models.on(topic):
                 await self.queues.drop(topic)
             self._former.get(key, set()).discard(topic)
 
     async def _finish(self, model: AIModel) -> None:
         """Nothing of it runs any more: its queue goes with the last AIModel that names it, the row goes last."""
-        if not any(other.topic == model.topic for key, other in self._models.items() if key != model.key):
+        if all(other.key == model.key for other in self.models.on(model.topic)):
             await self.queues.drop(model.topic)
         self.store.remove(model.key, uid=model.uid)
         self._forget(model.key)
@@ -251,5 +255,5 @@ class Controller:
         )
 
     def _owns_topic(self, model: AIModel) -> bool:
-        owner = self.owner(model.topic)
+        owner = self.models.owner(model.topic)
         return owner is None or owner.key == model.key

@@ -151,6 +151,15 @@ class Rig:
         await asyncio.sleep(0)
         await self.until(lambda: not self.keys._busy and all(s > time.monotonic() for s in self.keys._when.values()))
 
+    def watch(self) -> None:
+        """Follow the store from now on."""
+        self.tasks.append(asyncio.create_task(self.controller.watch()))
+
+    async def unwatched(self) -> None:
+        """The watch of the store has failed, and is not begun again yet."""
+        self.tasks[-1].cancel()
+        await asyncio.wait([self.tasks.pop()])
+
     async def poll(self) -> None:
         """What the engine does once a second."""
         topics = sorted(self.controller.topics.values())
@@ -190,8 +199,8 @@ async def leading(queue: MemoryQueue | None = None, *, connected: bool = True) -
         rig = Rig(Home(Path(folder) / "home"), queue or MemoryQueue(MemoryBroker()))
         if not connected:
             rig.controller.queues.queue = None
-        rig.tasks = [asyncio.create_task(rig.controller.watch())]
-        rig.tasks += [asyncio.create_task(rig.controller.work()) for _ in range(2)]
+        rig.tasks = [asyncio.create_task(rig.controller.work()) for _ in range(2)]
+        rig.watch()
         try:
             yield rig
             for task in rig.tasks:

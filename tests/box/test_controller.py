@@ -74,7 +74,7 @@ async def test_a_spec_that_changes_while_the_queue_is_asked_is_what_runs() -> No
         rig.apply("m", source="static:old")
         await queue.asked.wait()
         rig.apply("m", source="static:new")
-        await rig.until(lambda: rig.controller._models["default/m"].generation == 2)
+        await rig.until(lambda: rig.controller.facts.models[0].generation == 2)
         queue.let.set()
         await rig.runs("m")
         await rig.settled()
@@ -393,3 +393,25 @@ async def test_a_store_that_cannot_be_read_leaves_what_was_read() -> None:
         rig.store._connection.execute("ALTER TABLE gone RENAME TO events")
         rig.controller.refresh()
         assert rig.facts.news is not news
+
+
+async def test_what_changed_while_nobody_watched_is_caught_up_with() -> None:
+    async with leading() as rig:
+        for name in ("renamed", "anew", "gone"):
+            rig.apply(name)
+            await rig.runs(name)
+        await rig.unwatched()
+        rig.apply("renamed", model="other")
+        for name in ("anew", "gone"):
+            rig.store.remove(f"default/{name}")
+        rig.apply("anew", replicas=2)
+        rig.watch()
+        await rig.until(lambda: rig.workers.of("gone") == [])
+        await rig.runs("anew", 2)
+        await rig.until(lambda: len(rig.workers.of("renamed")) == 2)
+        for id in rig.workers.of("renamed"):
+            rig.workers.ready(id)
+        await rig.until(lambda: len(rig.workers.of("renamed")) == 1)
+        await rig.settled()
+        assert rig.said("Scaled") == [], "a new model of an old name was never scaled"
+        assert "model-renamed" not in await rig.queue.backlog(["model-renamed"]), "nobody names it any more"
