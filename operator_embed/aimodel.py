@@ -72,7 +72,7 @@ class Condition:
     reason: str
     message: str = ""
     since_s: float = 0.0
-    """Unix time of the last change of `status`."""
+    """Unix time of the last change of `status` or `reason`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

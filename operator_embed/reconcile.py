@@ -78,9 +78,12 @@ class Failure:
 
 
 def current_failure(replicas: Sequence[Replica], now_s: float) -> Failure | None:
-    """The worst thing that is wrong with a replica now, worst meaning: least likely to go away by itself."""
+    """The worst thing that is wrong with a replica now, worst meaning: least likely to go away by itself.
+
+    One that leaves or runs an older spec says nothing about the spec.
+    """
     for replica in sorted(replicas, key=lambda r: (r.phase is not Phase.BACKOFF, r.name)):
-        if replica.phase in LEAVING:
+        if replica.phase in LEAVING or not replica.current:
             continue
         if replica.reason == "QueueDown":
             if now_s - replica.since_s >= QUEUE_LOST_S:
@@ -206,7 +209,7 @@ def _scaling(model: AIModel, decision: Decision) -> Condition:
 
 
 def _dated(condition: Condition, before: Status, now_s: float) -> Condition:
-    """`since_s` moves with the status, or when the reason of a bad one changes."""
+    """`since_s` moves with the status and with the reason."""
     old = before.condition(condition.type)
     same = old is not None and old.status == condition.status and old.reason == condition.reason
     return replace(condition, since_s=old.since_s if same and old else now_s)

@@ -12,8 +12,8 @@ SILENT = "runs and does nothing, as if it was frozen; it is started again if tha
 PHASES = {phase.value: phase for phase in Phase}
 
 
-def replica_of(state: ProcessState, template: str) -> Replica:
-    """What the supervisor knows, refined by what the worker says; an empty `template` takes any as current."""
+def replica_of(state: ProcessState, *, current: bool = True) -> Replica:
+    """What the supervisor knows, refined by what the worker says while nobody ends it."""
     change = state.change
     said = change.reason if change else ""
     phase, reason, message = PHASES[state.phase], "", change.message if change else ""
@@ -23,10 +23,11 @@ def replica_of(state: ProcessState, template: str) -> Replica:
         message = message if reason else last_words(state)
     elif state.phase is process.Phase.READY and state.silent_s is not None:
         phase, reason, message = Phase.READY, ErrorKind.GENERAL, SILENT
-    elif said in WORKER_ERRORS:
-        phase, reason = Phase.READY, said
-    elif said in PHASES and state.phase is not process.Phase.STOPPING:
-        phase = PHASES[said]
+    elif state.phase is not process.Phase.STOPPING:
+        if said in WORKER_ERRORS:
+            phase, reason = Phase.READY, said
+        elif said in PHASES:
+            phase = PHASES[said]
     ready_s = state.ready_s if phase in ANSWERING and not reason else None
     if change is not None:
         since_s = max(since_s, change.at)
@@ -40,5 +41,5 @@ def replica_of(state: ProcessState, template: str) -> Replica:
         since_s=since_s,
         ready_s=ready_s,
         restarts=state.restarts,
-        current=not template or state.labels.get("template") == template,
+        current=current,
     )

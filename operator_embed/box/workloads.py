@@ -50,6 +50,8 @@ class Workloads:
     """By key of the AIModel, then by name of the replica."""
     _retiring: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """By name; a process is not seen to stop at once."""
+    _strange: set[str] = field(default_factory=set)
+    """Adopted workers that would be started otherwise today, by another Python for example."""
 
     def converge(
         self, model: AIModel, wanted: int, need: Need | Missing | None, *, queue_trouble: str = ""
@@ -88,13 +90,15 @@ class Workloads:
         return {key for key, waiting in self.waiting.items() if _short(waiting)}
 
     def resume(self, model: AIModel) -> None:
-        """Ask for the workers of `model` that were adopted, as they were started."""
+        """Ask for the workers of `model` that were adopted; those that differ are replaced, one after the other."""
         for state in self.states(model.key):
             hold = hold_of(state.labels)
             placed = Placed(uuids=hold.gpus, each_mib=hold.each_mib, left_mib=0.0)
             spec = self._spec(model, state.id, state.labels["template"], placed)
             if spec.spec_hash == state.spec_hash:
                 self.processes.run(spec)
+            else:
+                self._strange.add(state.id)
 
     def keep_only(self, keys: Collection[str]) -> None:
         """Retire the workers of AIModels that are not there any more."""
@@ -158,6 +162,7 @@ class Workloads:
 
     def _retired(self, name: str, task: asyncio.Task[None]) -> None:
         del self._retiring[name]
+        self._strange.discard(name)
         if not task.cancelled():
             drop_logs(self.ledger.home.logs, name.rpartition("-")[0], self.ledger.workers(), keep=LOGS_KEPT)
 
@@ -184,11 +189,11 @@ class Workloads:
 
     def _running(self, state: ProcessState, lost: Mapping[str, str]) -> Running:
         figures = self.ledger.telemetry.workers.get(state.id)
-        replica = replica_of(state, "")
+        replica = replica_of(state)
         stops = state.phase is process.Phase.STOPPING or state.id in self._retiring
         return Running(
             name=state.id,
-            template="" if state.id in lost else state.labels["template"],
+            template="" if state.id in lost else self._template(state),
             ready=replica.phase in ANSWERING and not replica.reason and state.id not in lost,
             leaving=stops or replica.phase is Phase.DRAINING,
             started_s=state.started_s,
@@ -197,9 +202,9 @@ class Workloads:
 
     def _replicas(self, model: AIModel, template: str, lost: Mapping[str, str]) -> tuple[Replica, ...]:
         replicas = [
-            replace(replica_of(state, template), reason="GPULost", message=lost[state.id], ready_s=None)
+            replace(replica_of(state), reason="GPULost", message=lost[state.id], ready_s=None)
             if state.id in lost
-            else replica_of(state, template)
+            else replica_of(state, current=self._template(state) == template)
             for state in self.states(model.key)
         ]
         for name, why in self.waiting.get(model.key, {}).items():
@@ -207,6 +212,9 @@ class Workloads:
                 Replica(name=name, phase=Phase.PENDING, reason=why.reason, message=why.message, since_s=why.since_s)
             )
         return tuple(sorted(replicas, key=lambda r: r.name))
+
+    def _template(self, state: ProcessState) -> str:
+        return "" if state.id in self._strange else state.labels["template"]
 
     def _new_name(self, model: str) -> str:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from operator_embed.aimodel import RESTARTED_AT
 from operator_embed.box.store import Deposed, Store
 from tests.box.rig import Rig, leading
+from worker_embed.process.spec import Phase
 from worker_embed.queue.memory import MemoryBroker, MemoryQueue
 from worker_embed.queue.port import QueueError, TopicSpec
 from worker_embed.report import Change
@@ -415,3 +417,39 @@ async def test_what_changed_while_nobody_watched_is_caught_up_with() -> None:
         await rig.settled()
         assert rig.said("Scaled") == [], "a new model of an old name was never scaled"
         assert "model-renamed" not in await rig.queue.backlog(["model-renamed"]), "nobody names it any more"
+
+
+async def test_a_new_key_mends_at_once_although_the_worker_with_the_old_one_still_ends() -> None:
+    async with leading() as rig:
+        rig.apply("m")
+        [old] = await rig.runs("m")
+        refused = Change(at=time.time(), reason="AuthenticationError", message="401")
+        rig.workers.become(old, replace(rig.workers.states()[old], change=refused))
+        await rig.until(lambda: rig.model("m").status.state == "Failed")
+        rig.workers.patient = True
+        rig.apply("m", source="static:new")
+        await rig.until(lambda: rig.model("m").status.observed_generation == 2)
+        await rig.settled()
+        assert (rig.model("m").status.state, rig.reason("m", "Degraded")) == ("Pending", "AsAsked")
+        rig.workers.become(old, replace(rig.workers.states()[old], phase=Phase.STOPPING))
+        await rig.settled()
+        assert (rig.model("m").status.state, rig.reason("m", "Degraded")) == ("Pending", "AsAsked")
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+async def test_adopted_workers_of_another_program_are_replaced(crashed: bool) -> None:
+    async with leading() as rig:
+        rig.apply("m")
+        [old] = await rig.runs("m")
+        rig.workers.become(old, replace(rig.workers.states()[old], spec_hash="another"))
+        if crashed:
+            rig.workers.crashes(old, "no such option")
+        rig.workloads.resume(rig.model("m"))
+        rig.controller.wake_all()
+        await rig.until(lambda: set(rig.workers.of("m")) - {old})
+        assert (old in rig.workers.retired) == crashed, "one that answers does so until another can"
+        for id in set(rig.workers.of("m")) - {old}:
+            rig.workers.ready(id)
+        await rig.until(lambda: old in rig.workers.retired)
+        await rig.settled()
+        assert len(rig.workers.of("m")) == 1

@@ -87,6 +87,15 @@ def test_a_new_spec_mends() -> None:
     assert status(starting, before=degraded("AuthenticationError"), generation=2).state == "Pending"
 
 
+@pytest.mark.parametrize(
+    "old", [{"phase": Phase.DRAINING}, {"current": False}, {"current": False, "phase": Phase.BACKOFF}]
+)
+def test_what_the_old_spec_did_is_not_held_against_the_new_one(old: dict[str, Any]) -> None:
+    failed = replica(**{"phase": Phase.READY, "reason": "AuthenticationError"} | old)
+    found = status(failed, before=degraded("AuthenticationError"), generation=2)
+    assert (found.state, found.ready) == ("Pending", 0)
+
+
 def test_a_replica_that_became_ready_since_mends() -> None:
     before = degraded("CrashLoopBackOff", since_s=900.0)
     later, starting = replica(ready_s=950.0), replica(Phase.STARTING, name="m-c", since_s=999.0)
