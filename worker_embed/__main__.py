@@ -48,6 +48,9 @@ def main(env: Mapping[str, str]) -> int:
         return _fail(reporter, ErrorKind.QUEUE_CONNECTION, str(error))
     except EngineFailed as error:
         return _fail(reporter, error.kind, str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(reporter, ErrorKind.GENERAL, f"{where}{error.strerror or error}")
     reporter.change("Stopped")
     return 0
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from worker_embed.engines.port import AttemptFailed, ClientFault, Job
-from worker_embed.wire import Task, Tokens, error_body
+from worker_embed.wire import Count, Task, Tokens, error_body
 
 DEFAULT_PATH: Final = "chat/completions"
 PATHS: Final = ("chat/completions", "completions", "embeddings")
@@ -21,9 +21,9 @@ _NOTHING: Final = (b"[]", b"null")
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    total_tokens: Count | None = None
 
 
 class _Error(msgspec.Struct):
@@ -51,7 +51,7 @@ class Request:
         try:
             body = _object.decode(task.data)
             options = _object.decode(body["stream_options"]) if _given(body, "stream_options") else {}
-        except msgspec.DecodeError as fault:
+        except (msgspec.DecodeError, RecursionError) as fault:
             raise ClientFault(400, error(str(fault), "invalid_request_error")) from fault
         usage_asked = bytes(options.get("include_usage", b"")) == b"true"
         data = bytes(task.data)
@@ -111,7 +111,7 @@ class Answer:
             if not _given(answer, "error"):
                 return answer
             fault = msgspec.json.decode(answer["error"], type=_Error, strict=False)
-        except msgspec.DecodeError as broken:
+        except (msgspec.DecodeError, RecursionError) as broken:
             raise AttemptFailed(f"the engine sent no valid JSON: {broken}") from broken
         code = fault.code
         if isinstance(code, int) and 400 <= code < 500 and code not in (401, 404, 408, 429):

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+SECRETS: Final = ("API_KEY", "PULSAR_TOKEN")
+"""Variables that hold a secret and concern nobody but the worker itself."""
 
 
 class ConfigError(Exception):

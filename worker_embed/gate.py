@@ -9,6 +9,8 @@ from worker_embed.wire import ErrorKind
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
+LONGEST_WISH_S = 3600.0
+"""Nobody is left alone for longer, whatever it asked for."""
 PAUSED = "Paused"
 
 
@@ -30,9 +32,10 @@ class Gate:
         """Close; returns for how many seconds. Requests that were running side by side close it once."""
         if now_s < self.resume_s:
             return self.resume_s - now_s
-        pause_s = why.pause_s
-        if pause_s is None:
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._refusals)
+        if why.pause_s is None:
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**self._refusals)
+        else:
+            pause_s = min(max(FIRST_PAUSE_S, why.pause_s), LONGEST_WISH_S)
         self._refusals = min(self._refusals + 1, 10)
         self.resume_s = now_s + pause_s
         self.problem = (why.kind or PAUSED, str(why))

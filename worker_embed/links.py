@@ -35,6 +35,7 @@ class Links(Generic[L]):
         """The connection to `url`, opened if there is none; raises `NodeLost`."""
         task = self._tasks.get(url)
         if task is None or _is_useless(task):
+            self._tasks = {known: one for known, one in self._tasks.items() if not _is_useless(one)}
             task = self._tasks[url] = asyncio.create_task(self._open(url))
         return await asyncio.shield(task)
 

@@ -22,6 +22,9 @@ from worker_embed.wire import Header, Task, Tokens, Usage, UsageStatus, Verdict
 
 TOO_OFTEN: Final = "MaxAttempts"
 QUEUE_POLL_S: Final = 0.5
+MOST_DOUBLINGS: Final = 6
+MOST_DIGITS: Final = 15
+"""Of a deadline that is worth reading: the year 33,658."""
 SILENT_CHUNKS: Final = 2
 """Of a stream's chunks, the first often names only the role and the last only the reason of its end."""
 
@@ -91,7 +94,7 @@ async def admit(delivery: Delivery, shop: Shop) -> Task | None:
         return None
     try:
         return msgspec.json.decode(delivery.body, type=Task)
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, RecursionError) as fault:
         await shop.intake.dead(delivery, reason="NotATask", error=str(fault))
         return None
 
@@ -151,7 +154,8 @@ class TaskRun:
             else:
                 await self._give_back()
         except AttemptFailed as failure:
-            await self._failed(str(failure), 0.0 if failure.retry_at_once else limits.retry_s * 2 ** (attempt - 1))
+            doubled = min(attempt - 1, MOST_DOUBLINGS)
+            await self._failed(str(failure), 0.0 if failure.retry_at_once else limits.retry_s * 2.0**doubled)
         except asyncio.CancelledError:
             if self._stopped is None:
                 raise
@@ -292,4 +296,4 @@ class TaskRun:
 def _deadline_ms(delivery: Delivery) -> int:
     """Unix milliseconds; 0 where a task names none."""
     text = delivery.headers.get(Header.DEADLINE, "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0

@@ -7,7 +7,7 @@ The JSON of tasks, results and usage is the original UPLION's (field names and o
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 from typing import Final as Constant
 
 import msgspec
@@ -58,12 +58,16 @@ class Task(msgspec.Struct, frozen=True):
     metadata: Metadata = Metadata()
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""What an answer may have of tokens: sums of what engines make up must stay numbers that travel."""
+
+
 class Tokens(msgspec.Struct, frozen=True):
     """Token counts of one answer, as OpenAI's `usage` names them."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    total_tokens: Count = 0
 
 
 class UsageStatus(StrEnum):

@@ -140,6 +140,36 @@ async def test_engine_that_hangs_is_killed() -> None:
         assert await made.died() == "SIGKILL"
 
 
+async def test_engine_that_came_back_is_not_ended_for_the_one_before() -> None:
+    made = engine(slots=1, context=256)
+    async with started(made) as pid:
+        os.kill(pid, signal.SIGSTOP)
+        suspecting = [asyncio.create_task(made.suspect()) for _ in range(4)]
+        restarting = asyncio.create_task(made.start())
+        while not restarting.done():
+            await made.figures()
+            await asyncio.sleep(0)
+        await asyncio.gather(restarting, *suspecting, return_exceptions=True)
+        assert (await made.figures()).pid != pid
+        await made.suspect()
+        assert b"m" in await made.complete(Job(path="chat/completions", body=msgspec.json.encode(SHORT)))
+
+
+async def test_engine_knows_no_secret_of_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "sk-very-secret")
+    monkeypatch.setenv("PULSAR_TOKEN", "queue-very-secret")
+    async with started(engine(slots=1, context=256)) as pid:
+        assert b"very-secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+async def test_engine_that_cannot_be_started_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(EngineFailed, match="the engine cannot be started: No such file or directory"):
+        await engine().start()
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
 async def test_engine_dies_with_its_worker() -> None:
     code = (
         "import asyncio, sys\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_a_whole_request_goes_on_byte_for_byte() -> None:
     assert request(data, stream=False).job.body == data
 
 
-@pytest.mark.parametrize("data", [b"[]", b'"x"', b'{"stream_options": 3}'])
+@pytest.mark.parametrize("data", [b"[]", b'"x"', b'{"stream_options": 3}', b'{"x":' + b"[" * 5000])
 def test_a_body_that_is_no_request_is_a_400(data: bytes) -> None:
     with pytest.raises(ClientFault) as caught:
         request(data)
@@ -67,8 +68,17 @@ def test_error_in_a_stream_is_the_clients_or_the_engines() -> None:
     with pytest.raises(ClientFault) as caught:
         answer.events([b'{"error":{"code":400,"message":"too long","type":"invalid_request_error"}}'])
     assert caught.value.status == 400
+    with pytest.raises(AttemptFailed, match="no valid JSON"):
+        answer.events([b'{"choices":' + b"[" * 5000])
     with pytest.raises(AttemptFailed, match="out of memory"):
         answer.events([b'{"error":{"code":500,"message":"out of\\nmemory"}}'])
+
+
+@pytest.mark.parametrize("count", ["-3", "1e30", "123456789012345678901234567890", '"many"', "[]"])
+def test_counts_that_an_engine_makes_up_are_not_counted(count: str) -> None:
+    answer = Answer(request(b'{"model":"m"}'))
+    answer.events([b'{"choices":[{}]}', b'{"choices":[],"usage":{"completion_tokens":%s}}' % count.encode()])
+    assert answer.usage.completion_tokens == 1
 
 
 def test_refusal_has_all_four_keys_and_openais_words() -> None:
@@ -107,6 +117,8 @@ def test_gate_pauses_as_long_as_it_is_told_and_never_without_end() -> None:
     for _ in range(20):
         pause_s = gate.refused(limit(), gate.resume_s)
     assert pause_s == 60.0
+    assert gate.refused(limit(0.0), gate.resume_s) == 1.0
+    assert gate.refused(limit(math.inf), gate.resume_s) == 3600.0
 
 
 def test_a_check_forgets_only_what_it_can_see() -> None:
@@ -171,6 +183,18 @@ def test_tokens_in_hand_survive_their_writer(tmp_path: Path) -> None:
     inflight.remove("b")
     assert path.stat().st_size == 0
     assert read_tokens(tmp_path / "none") == []
+
+
+def test_a_full_disk_stops_no_work_and_what_is_in_hand_is_noted_later(tmp_path: Path) -> None:
+    path = tmp_path / "inflight"
+    path.symlink_to("/dev/full")
+    inflight = Inflight(path)
+    inflight.add("a")
+    path.unlink()
+    inflight.add("b")
+    assert sorted(read_tokens(path)) == ["a", "b"]
+    inflight.remove("a")
+    assert read_tokens(path) == ["b"]
 
 
 @pytest.mark.parametrize(

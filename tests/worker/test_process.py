@@ -143,6 +143,13 @@ async def test_bad_configuration_is_one_line_and_exit_1(box: Rig, env: dict[str,
     assert "ConfigurationError" in box.changes()
 
 
+async def test_log_that_cannot_be_written_is_one_line_and_exit_1(box: Rig) -> None:
+    async with worker(box, UPLION_LOG=str(box.folder / "none" / "log")) as process:
+        code, said = await ended(process)
+    assert (code, said) == (1, f"GeneralError: {box.folder / 'none' / 'log'}: No such file or directory\n")
+    assert box.changes() == ["GeneralError"]
+
+
 async def test_broker_that_is_away_at_the_start_is_waited_for(box: Rig) -> None:
     box.nats.kill()
     async with worker(box) as process:

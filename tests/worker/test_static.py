@@ -184,6 +184,21 @@ async def test_garbage_on_the_topic_is_a_dead_letter(box: Rig) -> None:
     assert [(letter.id, letter.reason) for letter in letters] == [("garbage", "NotATask")]
 
 
+@pytest.mark.parametrize("deadline", ["9" * 5000, "-1", "soon"])
+async def test_deadline_that_is_none_keeps_no_task_from_its_answer(box: Rig, deadline: str) -> None:
+    async with box.working():
+        ask = await box.ask(headers={Header.DEADLINE: deadline})
+        assert (await ask.final()).status == 200
+        await box.settled()
+
+
+async def test_task_nested_too_deeply_is_a_dead_letter(box: Rig) -> None:
+    await box.queue.publish("model-m", b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}", id="deep")
+    async with box.working():
+        await box.settled()
+    assert [letter.id for letter in await box.queue.dead_letters("model-m")] == ["deep"]
+
+
 async def test_task_started_too_often_is_dead_and_its_client_hears(box: Rig) -> None:
     ask = await box.ask(attempt=4, headers={Header.ATTEMPT: "4"})
     async with box.working():

@@ -109,7 +109,7 @@ class HttpRelay:
                 urljoin(f"{self._base}/", path), timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False
             ) as answer:
                 return answer.status, await _bounded(answer)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, AttemptFailed) as error:
             raise Unavailable(_say(error), kind=ErrorKind.GENERAL, counts=False) from error
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from worker_embed.config import SECRETS
 from worker_embed.engines.http import HttpRelay, Refusal
 from worker_embed.engines.llama_server import Listening, LlamaSpec
 from worker_embed.engines.port import AttemptFailed, ClientFault, EngineFailed, Figures, Job, Unavailable
@@ -78,11 +79,10 @@ class LlamaEngine:
             raise EngineFailed(ErrorKind.CONFIGURATION, str(error)) from error
         self._tail.clear()
         self._errors.clear()
-        reading, writing = os.pipe()
         try:
-            self._process = await self._spawn(weights, writing)
-        finally:
-            os.close(writing)
+            self._process, reading = await self._spawn(weights)
+        except OSError as error:
+            raise EngineFailed(ErrorKind.GENERAL, f"the engine cannot be started: {error.strerror}") from error
         self._ended = asyncio.create_task(self._watch(self._process))
         answer = await _line(reading)
         if not answer:
@@ -109,11 +109,12 @@ class LlamaEngine:
 
     async def suspect(self) -> None:
         """A server whose loop does not even tell its slots hangs: its death lets the others' requests go on."""
+        suspected = self._process
         try:
             status, _ = await self._server.get("/slots", self._options.look_s)
         except Unavailable:
             status = 0
-        if status != HTTPStatus.OK and self._process is not None:
+        if status != HTTPStatus.OK and self._process is suspected is not None:
             log.warning("does not answer for %g s: killed", self._options.look_s)
             self._signal(signal.SIGKILL)
 
@@ -137,9 +138,9 @@ class LlamaEngine:
 
     async def stop(self) -> None:
         """SIGTERM, then SIGKILL after `TERM_S`: with a stream open the server would take 30 s."""
-        if self._relay is not None:
-            await self._relay.close()
-            self._relay = None
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            await relay.close()
         if self._ended is None:
             return
         self._signal(signal.SIGTERM)
@@ -155,7 +156,18 @@ class LlamaEngine:
             raise AttemptFailed("the engine is not running", retry_at_once=True)
         return self._relay
 
-    async def _spawn(self, weights: Path, answer_fd: int) -> asyncio.subprocess.Process:
+    async def _spawn(self, weights: Path) -> tuple[asyncio.subprocess.Process, int]:
+        """A server, and the descriptor on which it tells where it answers; raises `OSError`."""
+        reading, writing = os.pipe()
+        try:
+            return await self._spawned(weights, writing), reading
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+
+    async def _spawned(self, weights: Path, answer_fd: int) -> asyncio.subprocess.Process:
         spec = LlamaSpec(
             weights=str(weights),
             alias=self._options.model,
@@ -174,6 +186,7 @@ class LlamaEngine:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=(answer_fd,),
+            env={name: value for name, value in os.environ.items() if name not in SECRETS},
         )
 
     async def _watch(self, process: asyncio.subprocess.Process) -> str:
