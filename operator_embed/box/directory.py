@@ -7,18 +7,22 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from operator_embed.aimodel import AIModel
+from operator_embed.aimodel import KIND, AIModel
 from operator_embed.box import changes
+from operator_embed.box.changes import Expired
 from operator_embed.box.database import StoreError, connect_read_only, explained
 from operator_embed.box.doorbell import LOOK_S, Doorbell
 from operator_embed.box.home import Home
-from operator_embed.box.model_table import read_models
+from operator_embed.box.model_table import find, read_models
 from operator_embed.box.store import FORMAT
 from operator_embed.directory import Served
 
 _log = logging.getLogger(__name__)
+
+UNREAD = -1
+"""Older than any version: what changed since then is all there is."""
 
 
 class BoxDirectory:
@@ -26,11 +30,14 @@ class BoxDirectory:
 
     def __init__(self, home: Home, now: Callable[[], float] = time.monotonic) -> None:
         self._home, self._now = home, now
+        self._known: dict[str, Served] = {}
+        """By key."""
         self._served: tuple[Served, ...] = ()
         self._by_name: dict[str, Served] = {}
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
-        self._rv = -1
+        self._rv = UNREAD
+        """Version of the store that was read."""
         self._read_s = now()
         self._failing = False
         self._bell = Doorbell(home.bells)
@@ -83,15 +90,32 @@ class BoxDirectory:
                 self._disconnect()
             if self._connection is None:
                 self._connection = connect_read_only(path, version=FORMAT)
-                self._inode, self._rv = os.stat(path).st_ino, -1
+                self._inode, self._rv = os.stat(path).st_ino, UNREAD
             newest = changes.newest(self._connection)
             if newest != self._rv:
-                self._show(read_models(self._connection))
+                self._catch_up(self._connection)
                 self._rv = newest
         self._read_s = self._now()
 
-    def _show(self, models: Sequence[AIModel]) -> None:
-        alive = [_served(model) for model in models if model.deleted_s is None]
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        """Read the models that changed, and show them if clients would notice."""
+        before = self._known.copy()
+        try:
+            for key in {change.key for change in changes.after(connection, self._rv) if change.kind == KIND}:
+                self._known.pop(key, None)
+                self._know(find(connection, key))
+        except Expired:
+            self._known = {}
+            for model in read_models(connection):
+                self._know(model)
+        if self._known != before:
+            self._show(self._known.values())
+
+    def _know(self, model: AIModel | None) -> None:
+        if model is not None and model.deleted_s is None:
+            self._known[model.key] = _served(model)
+
+    def _show(self, alive: Collection[Served]) -> None:
         self._served = tuple(sorted(alive, key=lambda one: (one.name, one.key)))
         # Those named last win: what can answer before what cannot, `metadata.name` before `spec.model`.
         best_last = sorted(alive, key=lambda one: (not one.stopped, one.ready, -one.created_s))

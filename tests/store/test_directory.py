@@ -10,6 +10,7 @@ import pytest
 
 from operator_embed.aimodel import Status
 from operator_embed.box.directory import BoxDirectory
+from operator_embed.box.events import Event
 from operator_embed.box.home import Home
 from operator_embed.box.store import Store, StoreError
 from operator_embed.directory import ModelDirectory
@@ -49,6 +50,38 @@ async def test_finds_by_name_then_by_model_and_follows_the_store(store: Store, h
         assert directory.find("shared") is None
     finally:
         await directory.close()
+
+
+async def test_only_what_changed_is_read_again(store: Store, home: Home) -> None:
+    for name in ("a", "b", "c"):
+        store.apply(model(name))
+    directory = BoxDirectory(home)
+    await directory.start()
+    try:
+        asked: list[str] = []
+        assert directory._connection is not None
+        directory._connection.set_trace_callback(asked.append)
+        store.record(Event(reason="Ready", model="default/a"))
+        await until(lambda: directory._rv == store.version())
+        assert not [query for query in asked if "FROM models" in query]
+        store.put_status("default/b", Status(ready=1), store.next_epoch())
+        store.remove("default/c")
+        await until(lambda: [one.name for one in directory.all()] == ["a", "b"])
+        assert [query for query in asked if "FROM models" in query and "name = " not in query] == []
+        assert [one.ready for one in directory.all()] == [0, 1]
+    finally:
+        await directory.close()
+
+
+async def test_changes_that_are_forgotten_are_caught_up_with(store: Store, home: Home) -> None:
+    store.apply(model("a"))
+    directory = BoxDirectory(home)
+    await directory.start()
+    directory._rv = -100
+    store.apply(model("b"))
+    await until(lambda: directory.find("b"))
+    assert directory.find("a")
+    await directory.close()
 
 
 async def test_of_two_with_one_model_the_one_that_can_answer_is_found(store: Store, home: Home) -> None:
