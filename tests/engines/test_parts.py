@@ -56,7 +56,9 @@ def test_a_whole_request_goes_on_byte_for_byte() -> None:
     assert request(data, stream=False).job.body == data
 
 
-@pytest.mark.parametrize("data", [b"[]", b'"x"', b'{"stream_options": 3}', b'{"x":' + b"[" * 5000])
+@pytest.mark.parametrize(
+    "data", [b"[]", b'"x"', b'{"stream_options": 3}', b'{"x":' + b"[" * 5000], ids=["list", "text", "options", "deep"]
+)
 def test_a_body_that_is_no_request_is_a_400(data: bytes) -> None:
     with pytest.raises(ClientFault) as caught:
         request(data)
