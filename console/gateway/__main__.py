@@ -7,41 +7,35 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 
 import uvloop
 
 from console.gateway.config import ConfigError, GatewayConfig
 from console.gateway.gateway import Gateway
+from console.gateway.late_queue import LateQueue
 from console.gateway.ports import PortTaken
 from console.gateway.server import allow_connections
 from operator_embed.box.database import StoreError
 from operator_embed.box.directory import BoxDirectory
 from operator_embed.box.home import HomeError
 from worker_embed.queue.open import open_queue
-from worker_embed.queue.port import Queue, QueueError
-
-RETRY_S = 1.0
+from worker_embed.queue.port import Queue
 
 
 async def serve(config: GatewayConfig) -> None:
-    """Run until SIGTERM or SIGINT, then drain."""
+    """Run until SIGTERM or SIGINT, then drain. Clients are listened to at once, also while the queue is away."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    stopped = loop.create_task(stop.wait())
-    connecting = loop.create_task(_connect(config))
-    await asyncio.wait((stopped, connecting), return_when=asyncio.FIRST_COMPLETED)
-    if not connecting.done():
-        connecting.cancel()
-        return
-    queue = connecting.result()
     directory = BoxDirectory(config.home)
     await directory.start()
+    queue = LateQueue(partial(_reach, config), config.limits.publish_s)
     gateway = Gateway(config, queue, directory)
     try:
         await gateway.start()
-        await stopped
+        await stop.wait()
         await gateway.drain()
     finally:
         await gateway.close()
@@ -49,16 +43,10 @@ async def serve(config: GatewayConfig) -> None:
         await queue.close()
 
 
-async def _connect(config: GatewayConfig) -> Queue:
-    """The broker may be a moment later than this process."""
-    while True:
-        try:
-            return await open_queue(
-                config.queue_url, token=config.queue_token, name=config.name, timeout_s=config.limits.publish_s
-            )
-        except QueueError as error:
-            print(error, file=sys.stderr, flush=True)
-            await asyncio.sleep(RETRY_S)
+async def _reach(config: GatewayConfig) -> Queue:
+    return await open_queue(
+        config.queue_url, token=config.queue_token, name=config.name, timeout_s=config.limits.publish_s
+    )
 
 
 def main() -> int:

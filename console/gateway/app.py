@@ -17,9 +17,9 @@ from console.gateway.exchange import CLIENT_LEFT, ClientLeft, Exchange, Message,
 from console.gateway.figures import Figures
 from console.gateway.inference import Inference, Route
 from console.gateway.intake import ChatBody, CompletionBody, OriginalBody
+from console.gateway.late_queue import TaskQueue
 from console.gateway.node import Node
 from operator_embed.directory import ModelDirectory, Served
-from worker_embed.queue.port import Queue
 
 COMPLETIONS = {
     "/v1/chat/completions": Route(ChatBody),
@@ -39,7 +39,7 @@ class App:
     def __init__(
         self,
         config: GatewayConfig,
-        queue: Queue,
+        queue: TaskQueue,
         directory: ModelDirectory,
         node: Node,
         *,

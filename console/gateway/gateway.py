@@ -9,13 +9,13 @@ from collections.abc import Callable
 from console.gateway.app import App
 from console.gateway.config import GatewayConfig
 from console.gateway.figures import Beater
+from console.gateway.late_queue import TaskQueue
 from console.gateway.listener import Listener
 from console.gateway.log import Changes, LogFile, LogHandler
 from console.gateway.node import Node
 from console.gateway.ports import bind
 from console.gateway.server import HttpServer
 from operator_embed.directory import ModelDirectory
-from worker_embed.queue.port import Queue
 from worker_embed.wire import ErrorKind
 
 LOST_QUEUE_S = 30.0
@@ -26,7 +26,7 @@ POLL_S = 0.05
 class Gateway:
     """Runs an API node inside a loop; queue and directory are the caller's to start and close."""
 
-    def __init__(self, config: GatewayConfig, queue: Queue, directory: ModelDirectory) -> None:
+    def __init__(self, config: GatewayConfig, queue: TaskQueue, directory: ModelDirectory) -> None:
         self._config = config
         self._queue = queue
         self._file = LogFile(config.log)

@@ -25,11 +25,12 @@ from console.gateway.errors import (
 from console.gateway.exchange import CLIENT_LEFT, Exchange
 from console.gateway.figures import Figures
 from console.gateway.intake import ChatBody, CompletionBody, OriginalBody, Read, read_body, read_headers
+from console.gateway.late_queue import TaskQueue
 from console.gateway.node import Node
 from console.gateway.pending import Pending
 from console.gateway.protocol import CONNECTION, GuardedHttp
 from operator_embed.directory import ModelDirectory, Served
-from worker_embed.queue.port import Queue, QueueError, QueueFull, Ref, TopicSpec
+from worker_embed.queue.port import QueueError, QueueFull, Ref, TopicSpec
 from worker_embed.wire import MAX_BODY_BYTES, Header, Metadata, Task
 
 DONE = b"data: [DONE]\n\n"
@@ -53,7 +54,7 @@ class Inference:
     """Answers completions; one for all requests of a process."""
 
     def __init__(
-        self, config: GatewayConfig, queue: Queue, directory: ModelDirectory, node: Node, figures: Figures
+        self, config: GatewayConfig, queue: TaskQueue, directory: ModelDirectory, node: Node, figures: Figures
     ) -> None:
         self.endpoint = f"http://{config.host}:{config.port}"
         """Base URL of the original's callbacks."""

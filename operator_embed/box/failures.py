@@ -11,6 +11,7 @@ from operator_embed.fleet.gpus import GpuView
 from operator_embed.fleet.models import ModelView, State
 from operator_embed.fleet.queues import QueueView
 from operator_embed.fleet.text import safe_text
+from worker_embed.process.spec import Phase
 
 
 def failures(
@@ -23,6 +24,9 @@ def failures(
         found.append((1 << 31, _failure("store", "NotWritable", message, facts.store_down_s, severe=True)))
     if facts.queue_down_s is not None:
         message = "nats does not answer and is being restarted; running requests go on, new ones get 503"
+        server = facts.processes.get("nats-server")
+        if server is not None and server.phase is Phase.BACKOFF:
+            message = f"nats cannot run, new requests get 503: {_last_words(facts, 'nats-server') or server.exit}"
         found.append((1 << 30, _failure("queue", "Unreachable", message, facts.queue_down_s, severe=True)))
     if facts.api_down_s is not None:
         message = _silent(facts, "gateway") or _last_words(facts, "gateway")

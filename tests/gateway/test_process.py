@@ -237,9 +237,45 @@ async def test_a_wrong_variable_is_one_line_that_names_it(folder: Path, variable
     assert stderr.count(b"\n") == 1
 
 
+async def test_a_node_that_is_there_before_its_broker_listens_and_says_so(folder: Path) -> None:
+    home = Home(folder)
+    home.prepare()
+    store = Store(home)
+    store.apply(AIModel(namespace="default", name="smollm2", spec=Spec(type="local", model="static", replicas=1)))
+    store.close()
+    nats = NatsServer(folder / "nats")
+    process = await spawn(environment(folder, nats.url, nats.token_file))
+    events = folder / "gateway.events"
+    try:
+        await until(lambda: events.exists() and events.read_bytes(), 20)
+        url, _, node_url = msgspec.json.decode(events.read_bytes().splitlines()[0], type=Change).message.partition(
+            ", workers call "
+        )
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0, timeout=20) as client:
+            assert [model.id async for model in client.models.list()] == ["smollm2"]
+            with pytest.raises(openai.InternalServerError) as refused:
+                await client.chat.completions.create(**HI)
+            assert (refused.value.status_code, refused.value.code) == (503, "queue_unavailable")
+            assert refused.value.response.headers["retry-after"]
+            asking = asyncio.create_task(client.chat.completions.create(**HI))
+            await nats.start()
+            queue = await open_queue(nats.url, token=nats.token)
+            running = Running(process, url, node_url, folder, nats, queue)
+            (worker := await running.worker()).serve(answer)
+            assert (await asking).choices[0].message.content == "Hello!"
+            await worker.close()
+            await queue.close()
+    finally:
+        process.kill()
+        await process.wait()
+        nats.kill()
+
+
 async def test_sigterm_while_the_broker_is_away_exits_0(folder: Path) -> None:
     env = environment(folder, "nats://127.0.0.1:1", folder / "token")
     env.pop("UPLION_QUEUE_TOKEN_FILE")
+    (home := Home(folder)).prepare()
+    Store(home).close()
     process = await spawn(env)
     await until(lambda: catches(process.pid, signal.SIGTERM), 20)
     process.send_signal(signal.SIGTERM)
