@@ -54,7 +54,8 @@ class Energy:
         return json.dumps([self.day, self.joules, self.counts])
 
     def load(self, exported: str, now_s: float) -> None:
-        """Take up today's sum; counters have gone on meanwhile."""
+        """Take up today's sum, as counters have gone on; raises `ValueError` and others where it is something else."""
         day, joules, counts = json.loads(exported)
         if day == _day(now_s):
-            self.day, self.joules, self.counts = day, joules, counts
+            self.counts = {str(uuid): float(count) for uuid, count in counts.items()}
+            self.day, self.joules = day, float(joules)

@@ -8,8 +8,9 @@ from typing import Final as Constant
 
 import msgspec
 
-from operator_embed.aimodel import AIModel, Spec, Status
+from operator_embed.aimodel import KIND, AIModel, Spec, Status
 from operator_embed.box.changes import names
+from operator_embed.box.database import StoreError
 from operator_embed.schema import from_fields, to_fields
 
 Pairs = tuple[tuple[str, str], ...]
@@ -49,7 +50,7 @@ def find(connection: sqlite3.Connection, key: str) -> AIModel | None:
 def previous_spec(connection: sqlite3.Connection, key: str) -> Spec | None:
     """The spec before the last change; `None` when it never was another."""
     [spec] = connection.execute("SELECT previous FROM models WHERE ns = ? AND name = ?", names(key)).fetchone()
-    return from_fields(msgspec.json.decode(spec)) if spec else None
+    return _spec(spec) if spec else None
 
 
 def insert(connection: sqlite3.Connection, model: AIModel) -> None:
@@ -84,19 +85,29 @@ def remove(connection: sqlite3.Connection, key: str, uid: str) -> bool:
 
 def _model(row: tuple[Any, ...]) -> AIModel:
     namespace, name, uid, generation, rv, created_s, deleted_s, labels, annotations, spec, status = row
-    return AIModel(
-        namespace=namespace,
-        name=name,
-        uid=uid,
-        generation=generation,
-        resource_version=str(rv),
-        created_s=created_s,
-        deleted_s=deleted_s,
-        labels=msgspec.json.decode(labels, type=Pairs),
-        annotations=msgspec.json.decode(annotations, type=Pairs),
-        spec=from_fields(msgspec.json.decode(spec)),
-        status=msgspec.json.decode(status, type=Status),
-    )
+    try:
+        return AIModel(
+            namespace=namespace,
+            name=name,
+            uid=uid,
+            generation=generation,
+            resource_version=str(rv),
+            created_s=created_s,
+            deleted_s=deleted_s,
+            labels=msgspec.json.decode(labels, type=Pairs),
+            annotations=msgspec.json.decode(annotations, type=Pairs),
+            spec=_spec(spec),
+            status=msgspec.json.decode(status, type=Status),
+        )
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"{KIND} {namespace}/{name}, as stored, is not understood ({error}); was it written by another version of "
+            "uplion? update this one, or restore a copy"
+        ) from error
+
+
+def _spec(text: str) -> Spec:
+    return from_fields(msgspec.json.decode(text, type=dict[str, Any]))
 
 
 def _json(value: object) -> str:

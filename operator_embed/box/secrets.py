@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final as Constant
 
 from operator_embed.aimodel import Spec
-from operator_embed.box.database import StoreError
+from operator_embed.box.database import StoreError, explained
 from operator_embed.schema import KEY_SOURCES
 
 MAX_KEY_BYTES: Constant = 65_536
@@ -29,23 +30,37 @@ class Secrets:
 
     def read(self, name: str) -> str | None:
         """The key, or `None` when there is none of that name."""
-        try:
-            return self.path(name).read_text().strip()
-        except FileNotFoundError:
-            return None
+        path = self.path(name)
+        with explained(path):
+            return path.read_text(errors="replace").strip() if path.exists() else None
 
-    def write(self, name: str, key: str) -> None:
-        """Store a key so that nobody ever sees half of it."""
+    @contextmanager
+    def replacing(self, name: str, key: str | None) -> Iterator[bool]:
+        """Store `key` after the block, unless it raises; gives whether it is another one than before.
+
+        Whoever was kept from storing it may just try again: it is still another one. Nobody ever sees half of it.
+        """
+        if key is None or key == self.read(name):
+            yield False
+            return
         path = self.path(name)
         fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.unlink(missing_ok=True)
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(key)
-        fresh.replace(path)
+        try:
+            with explained(path):
+                fresh.unlink(missing_ok=True)
+                with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                    file.write(key)
+            yield True
+            with explained(path):
+                fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def delete(self, name: str) -> None:
         """Remove a key; nothing when it is not there."""
-        self.path(name).unlink(missing_ok=True)
+        path = self.path(name)
+        with explained(path):
+            path.unlink(missing_ok=True)
 
     def given(self, spec: Spec) -> str | None:
         """The key that a spec brings with it or says where to read; `None` for none, and for one stored already.

@@ -107,22 +107,19 @@ class Store:
         if key is not None:
             model = replace(model, spec=replace(model.spec, api_key=None, api_key_from=f"secret:{secret}"))
         _refuse_invalid(model)
-        with self._writing():
+        with self._secrets.replacing(secret, key) as new_key, self._writing():
             old = self._find(model.key)
             if old is not None:
                 _refuse_stale(old, model.resource_version)
             elif model.resource_version:
                 raise Conflict(f"{model.key}: is gone since it was read; remove resourceVersion to create it again")
-            new_key = None if key == self._secrets.read(secret) else key
-            if new_key:
-                self._secrets.write(secret, new_key)
             if old is None:
                 return "created", self._insert(model)
             if not model.resource_version:
                 model = replace(model, annotations=_with_ours(model.annotations, old.annotations))
             if new_key and model.spec == old.spec:
                 model = restarted(model, self._now())
-            stored = self._update(old, model, new_key=bool(new_key))
+            stored = self._update(old, model, new_key=new_key)
             return ("unchanged" if stored is old else "configured"), stored
 
     def patch(self, key: str, change: Callable[[AIModel], AIModel], *, resource_version: str = "") -> AIModel:

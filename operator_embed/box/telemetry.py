@@ -27,8 +27,8 @@ class Rate:
     seen: deque[tuple[float, float]] = field(default_factory=deque)
 
     def add(self, at_s: float, count: float) -> None:
-        """Note the count; one that shrank belongs to a new life of its source."""
-        if self.seen and count < self.seen[-1][1]:
+        """Note the count; a larger one before belongs to another life of its source, a later one to another clock."""
+        if self.seen and (count < self.seen[-1][1] or at_s < self.seen[-1][0]):
             self.seen.clear()
         self.seen.append((at_s, count))
         while len(self.seen) > 2 and self.seen[1][0] <= at_s - RATE_WINDOW_S:

@@ -72,6 +72,15 @@ def test_energy_goes_on_in_the_next_leader_of_the_same_day() -> None:
     assert next_day.today_wh == 0.0
 
 
+@pytest.mark.parametrize("junk", ['"much", {}', '1.0, {"GPU-0": null}'])
+def test_energy_that_is_no_number_is_not_taken_up(junk: str) -> None:
+    before, after = Energy(), Energy()
+    before.take(sample(NOON_S, energy_j=0.0))
+    with pytest.raises((ValueError, TypeError)):
+        after.load(f'["{before.day}", {junk}]', NOON_S)
+    assert after == Energy()
+
+
 def test_watts_are_the_mean_of_ten_seconds_and_unknown_without_a_counter() -> None:
     energy = Energy()
     for second in range(30):

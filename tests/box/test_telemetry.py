@@ -36,6 +36,13 @@ def test_a_silent_source_has_no_rate_and_a_restarted_one_no_negative_one() -> No
     assert rate.per_s(3) == pytest.approx(10.0)
 
 
+def test_a_rate_goes_on_when_the_clock_is_set_back() -> None:
+    rate = Rate()
+    for heard, second in enumerate((3600, 3601, 0, 1)):
+        rate.add(second, 10 * heard)
+    assert rate.per_s(1) == pytest.approx(10.0)
+
+
 def test_a_worker_that_went_silent_has_no_figures() -> None:
     telemetry = Telemetry(Rings())
     telemetry.hear(beat(0, 0))

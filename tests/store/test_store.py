@@ -194,6 +194,24 @@ def test_a_new_key_replaces_the_replicas_and_the_same_key_does_not(store: Store)
     assert changed.annotation(RESTARTED_AT)
 
 
+def test_a_key_that_could_not_be_stored_is_new_when_it_is_tried_again(store: Store, home: Home) -> None:
+    store.apply(remote(api_key="one"))
+    store._connection.execute("PRAGMA query_only = 1")
+    with refused(StoreError, "cannot be written"):
+        store.apply(remote(api_key="two"))
+    store._connection.execute("PRAGMA query_only = 0")
+    assert [file.name for file in home.secrets.iterdir()] == ["default.gpt.key"]
+    action, changed = store.apply(remote(api_key="two"))
+    assert (action, changed.generation) == ("configured", 2), "workers that hold the first one have to go"
+    assert Secrets(home.secrets).read("default.gpt") == "two"
+
+
+def test_a_key_file_in_the_way_is_one_line(store: Store, home: Home) -> None:
+    (home.secrets / "default.gpt.key").mkdir()
+    with refused(StoreError, "default.gpt.key: Is a directory"):
+        store.apply(remote(api_key="one"))
+
+
 def test_keys_from_files_and_the_environment(store: Store, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     given_file = home.root / "key"
     given_file.write_text("from-file\n")
@@ -272,6 +290,19 @@ def test_damage_inside_is_one_line(home: Home) -> None:
             opened.list()
         finally:
             opened.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "junk"),
+    [("spec", '{"type": "local", "model": "a", "engine": "warp"}'), ("spec", "[]"), ("labels", "{"), ("status", "[]")],
+)
+def test_a_model_that_is_not_understood_is_one_line(store: Store, home: Home, column: str, junk: str) -> None:
+    store.apply(model("a"))
+    store._connection.execute(f"UPDATE models SET {column} = ?", (junk,))
+    for read in (store.list, lambda: store.get("default/a")):
+        with refused(StoreError, "AIModel default/a, as stored, is not understood", "another version"):
+            read()
+    assert "is not understood" in store.trouble
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(store: Store) -> None:
