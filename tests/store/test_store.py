@@ -196,10 +196,11 @@ def test_a_new_key_replaces_the_replicas_and_the_same_key_does_not(store: Store)
 
 def test_a_key_that_could_not_be_stored_is_new_when_it_is_tried_again(store: Store, home: Home) -> None:
     store.apply(remote(api_key="one"))
-    store._connection.execute("PRAGMA query_only = 1")
-    with refused(StoreError, "cannot be written"):
-        store.apply(remote(api_key="two"))
-    store._connection.execute("PRAGMA query_only = 0")
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with refused(StoreError, "the disk is full"):
+        store.apply(replace(remote(api_key="two"), labels=(("long", "x" * 40_000),)))
+    store._connection.execute("PRAGMA max_page_count = 100000")
     assert [file.name for file in home.secrets.iterdir()] == ["default.gpt.key"]
     action, changed = store.apply(remote(api_key="two"))
     assert (action, changed.generation) == ("configured", 2), "workers that hold the first one have to go"
