@@ -18,7 +18,7 @@ from textual.worker import WorkerFailed
 
 from operator_embed.fleet.fleet import Fleet, FleetError
 from operator_embed.fleet.models import State
-from screens.actions import Scope, bindings
+from screens.actions import BY_ID, Scope, bindings
 from screens.base import FleetApp, FleetScreen
 from screens.live import live_actions
 from screens.widgets.ascii import Ascii
@@ -59,6 +59,9 @@ class Leaving(Protocol):
     async def stop_all(self) -> None:
         """Drain and stop all workers."""
 
+    def start(self) -> None:
+        """Lead where nobody does; raises `FleetError` when that cannot be."""
+
 
 class NothingRuns:
     """Leaving a console that leads nothing."""
@@ -70,6 +73,9 @@ class NothingRuns:
 
     async def stop_all(self) -> None:
         return
+
+    def start(self) -> None:
+        raise FleetError("this console has no engine; uplion serve leads a box")
 
 
 class Console(FleetApp):
@@ -90,10 +96,12 @@ class Console(FleetApp):
         leaving: Leaving | None = None,
         keymap: Mapping[str, str] | None = None,
         ascii_only: bool = False,
+        read_only: bool = False,
         on_painted: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`on_painted` is awaited beside the screens, once the first of them stands."""
+        """`read_only` holds until the user allows changes; `on_painted` is awaited once the first screen stands."""
         super().__init__(fleet, keymap or {})
+        self.set_reactive(FleetApp.read_only, read_only or fleet.read_only)
         self._on_painted = on_painted
         for mode, (_, _, place) in VIEWS.items():
             self.add_mode(mode, partial(self.make_view, place))
@@ -168,33 +176,56 @@ class Console(FleetApp):
 
         if isinstance(screen := self.screen, FleetScreen) and not isinstance(screen, HelpScreen):
             scopes: tuple[Scope, ...] = (*screen.SCOPES, *(("table",) if screen.query(Table) else ()), "everywhere")
-            self.push_screen(HelpScreen(self.fleet, scopes, self.keymap))
+            self.push_screen(HelpScreen(self.fleet, scopes, self.keymap, read_only=self.read_only))
 
     @work
     async def action_command_line(self) -> None:
         """Ask for a command and run it on the screen below."""
+        from console.typed import COMMANDS, arguments
         from screens.command import CommandLine
 
         live = live_actions(self.screen)
-        commands = {mode: f"view {key}: {title}" for mode, (key, title, _) in VIEWS.items()}
-        commands |= {"doctor": "what works on this box, and what is missing", "theme": "colours", "q": "leave"}
-        commands |= {id_: entry.action.help for id_, entry in live.items()}
-        line = await self.push_screen_wait(CommandLine(commands, {"theme": sorted(self.available_themes)}))
+        known = {mode: f"view {key}: {title}" for mode, (key, title, _) in VIEWS.items()}
+        known |= {word: command.help for word, command in COMMANDS.items()}
+        known |= {id_: entry.action.help for id_, entry in live.items()}
+        line = await self.push_screen_wait(CommandLine(known, arguments(self)))
         word, _, argument = line.partition(" ")
-        if word in VIEWS:
-            self.go(word)
-        elif word in live:
-            await live[word]()
-        elif word == "q":
-            self.leave()
-        elif word == "doctor":
-            from screens.doctor import DoctorScreen
+        try:
+            if word in COMMANDS:
+                await COMMANDS[word].run(self, argument.strip())
+            elif line in VIEWS:
+                self.go(line)
+            elif line in live:
+                await live[line]()
+            elif line:
+                raise FleetError(self.why_not(line))
+        except FleetError as refusal:
+            self.notify(str(refusal), severity="error", markup=False)
 
-            self.push_screen(DoctorScreen(self.fleet))
-        elif word == "theme" and argument in self.available_themes:
-            self.theme = argument
-        elif line:
-            self.notify(f"no command {line}; : and tab list them", severity="error", markup=False)
+    def why_not(self, line: str) -> str:
+        """Why a line that was typed does nothing."""
+        action = BY_ID.get(line)
+        if action is None:
+            return f"no command {line}; : and tab list them"
+        if action.mutates and self.read_only:
+            return f"{line} changes something, and this console is read-only: W allows it"
+        return f"{line} does nothing on this screen"
+
+    async def run_live(self, action: str) -> bool:
+        """Do an action if it is alive on this screen; returns whether it was."""
+        live = live_actions(self.screen).get(action)
+        if live:
+            await live()
+        return live is not None
+
+    async def narrow(self, view: str, text: str) -> None:
+        """Show of a view only the rows that match, or all of them for an empty text."""
+        if self.current_mode != view:
+            await self.switch_mode(view)
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+        if isinstance(screen := self.screen, FleetScreen):
+            await screen.narrow(screen.query_one(f"#{view}", Table), text)
 
     async def action_back(self) -> None:
         """One level up; never leaves the console."""
@@ -258,6 +289,31 @@ class Console(FleetApp):
         if isinstance(self.screen, FleetScreen):
             self.screen.take_newest()
             self.screen.watch_view()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where changes are allowed there is nothing to allow."""
+        return self.read_only if action == "allow_changes" else super().check_action(action, parameters)
+
+    @work
+    async def action_allow_changes(self) -> None:
+        """Ask, and let this console change what it shows."""
+        from screens.confirm import ConfirmDialog
+
+        question = ConfirmDialog(
+            f"Allow changes in {self.fleet.view().context.name}",
+            "Keys that change something work until this console is left.",
+            verb="allow",
+            keep="stay read-only",
+            loses=False,
+        )
+        if await self.push_screen_wait(question):
+            self.read_only = False
+
+    def watch_read_only(self) -> None:
+        """Head and last line say what can be done."""
+        if isinstance(screen := self.screen if self.screen_stack else None, FleetScreen) and screen.is_mounted:
+            screen.watch_view()
+            screen.refresh_bindings()
 
     @work
     async def action_reread(self) -> None:

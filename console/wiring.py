@@ -96,14 +96,21 @@ class EngineThread:
 
     def __init__(self, home: Home, settings: Settings) -> None:
         self._home, self._settings = home, settings
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leadership: Leadership | None = None
         self._running: asyncio.Task[None] | None = None
         self._closing = threading.Event()
+        self._refused = ""
+        """Why the lock of the box could not even be tried, when it was last."""
 
     def start(self) -> None:
-        """Begin to follow, and to lead where nobody does."""
+        """Begin to follow, and to lead where nobody does; raises `FleetError` where that is tried and fails."""
+        if self._thread is not None and self._thread.is_alive():
+            if self._refused:
+                raise FleetError(f"cannot lead: {self._refused}")
+            return
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     @property
@@ -131,7 +138,7 @@ class EngineThread:
         self._closing.set()
         if self._loop is not None and self._running is not None:
             self._loop.call_soon_threadsafe(self._running.cancel)
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
@@ -158,10 +165,13 @@ class EngineThread:
 
     def _acquired(self, lock: Lock) -> bool:
         try:
-            return lock.try_acquire()
+            acquired = lock.try_acquire()
         except HomeError as error:
             log.error("cannot lead: %s", error)
+            self._refused = str(error)
             return False
+        self._refused = ""
+        return acquired
 
     async def _there(self, what: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None

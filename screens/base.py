@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 WIDTHS = [(0, "-narrow"), (80, "-normal"), (120, "-wide")]
 HEIGHTS = [(0, "-short"), (20, "-medium"), (36, "-tall")]
-ALWAYS = (Hint("table.filter"), Hint("everywhere.command_line"), Hint("everywhere.help"), Hint("everywhere.leave"))
-"""End of the last line of a screen with a table."""
+ALWAYS = (
+    Hint("table.filter"), Hint("everywhere.command_line"), Hint("everywhere.allow_changes"), Hint("everywhere.help"),
+    Hint("everywhere.leave"),
+)  # fmt: skip
+"""End of the last line of a screen with a table; what is dead is left out."""
 
 
 class FleetApp(KeysInOrder[str | None]):
@@ -39,6 +42,8 @@ class FleetApp(KeysInOrder[str | None]):
 
     sample: Path | None = None
     """Where the weights of the sample model are, if they are on this machine."""
+    read_only: var[bool] = var(False)
+    """Keys that change something are dead."""
     paused: var[FleetView | None] = var(None)
     """The view that is shown while the display is paused."""
 
@@ -62,11 +67,13 @@ class FleetApp(KeysInOrder[str | None]):
         raise NotImplementedError
 
 
-def context_end(view: FleetView, paused: bool, wide: bool) -> Spans:
-    """Right end of the head: `gpu-01 · box · live   22:41:03`; trouble costs a narrow screen the kind."""
+def context_end(view: FleetView, paused: bool, wide: bool, read_only: bool = False) -> Spans:
+    """Right end of the head: `gpu-01 · box · live   22:41:03`; trouble costs a narrow screen all but the name."""
     context = view.context
     tone: Tone = "error" if context.tone == "error" else "warning" if context.tone == "warning" else ""
     words, tone = (f"PAUSED {clock(view.at_s)}", "warning") if paused else (context.headline, tone)
+    if read_only:
+        words, tone = (f"{words} · READ-ONLY" if wide else words, tone) if tone else ("READ-ONLY", "warning")
     parts = [context.name, context.kind] if wide or not tone else [context.name]
     names = "".join(f"{part} · " for part in parts if part)
     return ((names, ""), (words, tone), (f"   {clock(view.at_s)}" if wide else "", ""))
@@ -117,10 +124,18 @@ class FleetScreen(Screen[None]):
             self.view = self.app.paused or self.fleet.view()
 
     def watch_view(self) -> None:
-        paused, view = self.app.paused is not None, self.view
+        paused, read_only, view = self.app.paused is not None, self.app.read_only, self.view
         active = f"go_{self.app.current_mode}"
-        self.query_one(Head).show(self.app.VIEWS, active, lambda wide: context_end(view, paused, wide), self.totals)
+        self.query_one(Head).show(
+            self.app.VIEWS, active, lambda wide: context_end(view, paused, wide, read_only), self.totals
+        )
         self.draw()
+
+    async def narrow(self, table: Table[Any], text: str) -> None:
+        """Show only the rows of a table that match, under the line that says so."""
+        table.filter_by(text)
+        await self.show_filter_line(Table.Filtering(table, wanted=bool(text)))
+        table.focus()
 
     @on(Table.Filtering)
     async def show_filter_line(self, event: Table.Filtering) -> None:
@@ -145,7 +160,7 @@ class FleetScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave out what a read-only context refuses; the fleet refuses it as well."""
-        return not (self.fleet.read_only and action in mutating(self.SCOPES))
+        return not (self.app.read_only and action in mutating(self.SCOPES))
 
     async def intend(self, intent: Awaitable[Any]) -> bool:
         """Await an intent; a refusal becomes a toast, and False."""

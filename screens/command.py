@@ -26,10 +26,12 @@ def completions(text: str, commands: Mapping[str, str], arguments: Mapping[str, 
     if space and word in arguments:
         lines = [f"{word} {value}" for value in arguments[word]]
         needle = f"{word} {argument.strip()}"
+        inside = argument.strip()
     else:
         lines, needle = list(commands), text.strip()
+        inside = needle
     first = [line for line in lines if line.startswith(needle)]
-    return first + [line for line in lines if needle.split(" ")[-1] in line and line not in first]
+    return first + [line for line in lines if inside in line and line not in first]
 
 
 class CommandLine(ModalScreen[str]):

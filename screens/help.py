@@ -60,9 +60,9 @@ class HelpScreen(FleetScreen):
 
     HINTS: ClassVar[Sequence[Hint]] = (Hint("everywhere.back"), Hint("table.open", "do it"), ALWAYS[0])
 
-    def __init__(self, fleet: Fleet, scopes: Sequence[Scope], keymap: Mapping[str, str]) -> None:
+    def __init__(self, fleet: Fleet, scopes: Sequence[Scope], keymap: Mapping[str, str], *, read_only: bool) -> None:
         super().__init__(fleet)
-        self.rows = key_rows(scopes, keymap, fleet.read_only)
+        self.rows = key_rows(scopes, keymap, read_only)
 
     def body(self) -> ComposeResult:
         table = Table(COLUMNS, id="keys", noun="key", copies=lambda r: r.keys)

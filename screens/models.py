@@ -35,7 +35,7 @@ def failures_head(view: FleetView) -> tuple[str, str, str]:
     now = len(view.failures)
     said = f"{now} now" if now else "none now"
     if view.context.headline == NO_LEADER:
-        said += "   no leader: requests are answered, nothing is restarted or scaled: uplion serve"
+        said += "   no leader: requests are answered, nothing is restarted or scaled: :start, or uplion serve"
     return "Failures", said, "worst first" if now else ""
 
 
@@ -111,7 +111,7 @@ class ModelsScreen(ModelActions):
             self.set_class(first, "-first")
             (self.table if models else self.failures).focus()
             self.refresh_bindings()
-        hints = self.READ_ONLY_HINTS if self.fleet.read_only else self.HINTS
+        hints = self.READ_ONLY_HINTS if self.app.read_only else self.HINTS
         self.query_one(Hints).offer(hints if models else self.EMPTY_HINTS)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -56,11 +56,18 @@ async def _console(home: Home, chosen: Settings) -> None:
             ending.push_async_callback(_leave, engine)
             ending.push_async_callback(box.close)
             box.start()
-            engine.start()
+            if not chosen.read_only:
+                engine.start()
             app.leaving = engine
             fleet.become(box)
 
-        app = Console(fleet, keymap=keymap(chosen.keys), ascii_only=chosen.ascii, on_painted=load)
+        app = Console(
+            fleet,
+            keymap=keymap(chosen.keys),
+            ascii_only=chosen.ascii,
+            read_only=chosen.read_only,
+            on_painted=load,
+        )
         if chosen.theme not in app.available_themes:
             raise CommandError(
                 f"theme: {chosen.theme!r} is not known; known are {', '.join(sorted(app.available_themes))}"

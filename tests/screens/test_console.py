@@ -30,6 +30,9 @@ class Engine:
         self.done: list[str] = []
         self.refuses = refuses
 
+    def start(self) -> None:
+        self.done.append("start")
+
     async def keep_running(self) -> None:
         if self.refuses:
             raise FleetError(self.refuses)

@@ -219,6 +219,32 @@ async def test_read_only_context_offers_no_change() -> None:
         assert isinstance(app.screen, ModelsScreen)
 
 
+async def test_a_read_only_console_allows_changes_when_it_is_asked_to() -> None:
+    app = Console(StillFleet(model("m")), read_only=True)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await shows(pilot, "gpu-01 · box · READ-ONLY   22:13:20")
+        await shows(pilot, ": go to   W allow changes   ? keys   q quit")
+        await pilot.press("colon", *"model.scale", "enter")
+        await shows(pilot, "model.scale changes something, and this console is")
+        await pilot.press("W")
+        await shows(pilot, "Allow changes in gpu-01")
+        await pilot.press("enter")
+        await shows(pilot, "gpu-01 · box · live   22:13:20")
+        await shows(pilot, "enter open   s scale")
+        assert not any("allow changes" in line for line in painted(app))
+        await pilot.press("s")
+        await shows(pilot, "Scale m")
+
+
+async def test_trouble_is_said_before_read_only() -> None:
+    down = ContextView(name="gpu-01", headline="QUEUE DOWN 14s", tone="error")
+    app = Console(StillFleet(model("m"), context=down), read_only=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "gpu-01 · box · QUEUE DOWN 14s · READ-ONLY   22:13:20")
+        await pilot.resize_terminal(80, 24)
+        await shows(pilot, "gpu-01 · QUEUE DOWN 14s")
+
+
 async def test_paused_display_stands_still_and_says_since_when() -> None:
     fleet = StillFleet(model("m"))
     app = Console(fleet)

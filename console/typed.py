@@ -1,0 +1,158 @@
+"""What can be typed after `:` besides actions: views, places and programs of the console."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from operator_embed.fleet.fleet import FleetError
+from screens.format import plural
+
+if TYPE_CHECKING:
+    from console.app import Console
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word, what it does, and what may follow it."""
+
+    help: str
+    run: Callable[[Console, str], Awaitable[None]]
+    """Gets what followed the word, or an empty text; raises `FleetError` when it cannot be done."""
+    arguments: Callable[[Console], Sequence[str]] = lambda _: ()
+
+
+def arguments(app: Console) -> Mapping[str, Sequence[str]]:
+    """Words that others may follow, with those."""
+    return {word: values for word, command in COMMANDS.items() if (values := command.arguments(app))}
+
+
+def views(app: Console) -> Sequence[str]:
+    """Names of the views, in their order."""
+    return [action.removeprefix("go_") for _, _, action in app.VIEWS]
+
+
+def models(app: Console) -> Mapping[str, str]:
+    """Keys of the models by what they are called here."""
+    found = app.fleet.view().models
+    names = [model.name for model in found]
+    return {model.name if names.count(model.name) == 1 else model.key: model.key for model in found}
+
+
+def replicas(app: Console) -> Mapping[str, str]:
+    """Keys of the models by the names of their replicas."""
+    return {replica.key: replica.model for replica in app.fleet.view().replicas}
+
+
+def namespaces(app: Console) -> Sequence[str]:
+    """Those that hold a model."""
+    return sorted({model.namespace for model in app.fleet.view().models})
+
+
+def no_such(what: str, name: str, there_is: Sequence[str]) -> FleetError:
+    """One line for a name that is none."""
+    return FleetError(f"no {what} {name}; there is {', '.join(there_is) if there_is else 'none'}")
+
+
+async def view(app: Console, name: str) -> None:
+    if name in views(app):
+        app.go(name)
+    elif key := models(app).get(name):
+        app.open_model(key)
+    elif name:
+        raise no_such("view or model", name, [*views(app), *models(app)])
+    else:
+        raise FleetError(":view NAME of a view or a model; tab completes it")
+
+
+async def logs(app: Console, name: str) -> None:
+    from screens.logs import LogsScreen
+
+    if key := models(app).get(name):
+        app.push_screen(LogsScreen(app.fleet, key))
+    elif key := replicas(app).get(name):
+        app.push_screen(LogsScreen(app.fleet, key, replica=name))
+    elif name:
+        raise no_such("model or replica", name, list(models(app)))
+    elif not await app.run_live("model.logs") and not await app.run_live("replica.logs"):
+        raise FleetError(":logs NAME of a model or a replica; tab completes it")
+
+
+async def dead(app: Console, _: str) -> None:
+    """One queue's dead letters; where several queues have some, those queues."""
+    from screens.requests import RequestsScreen
+
+    queues = [queue for queue in app.fleet.view().queues if queue.dead]
+    if not queues:
+        raise FleetError("no dead letters: no request was given up")
+    if len(queues) == 1:
+        app.push_screen(RequestsScreen(app.fleet, queues[0].key))
+    else:
+        await app.narrow("queues", "dead>0")
+
+
+async def context(app: Console, _: str) -> None:
+    shown = app.fleet.view().context
+    led = "nobody leads it" if shown.leader_pid is None else f"pid {shown.leader_pid} leads it"
+    app.notify(f"{shown.name} ({shown.kind}) is the only context; {led}", markup=False)
+
+
+async def namespace(app: Console, name: str) -> None:
+    """Show one namespace, all of them, or say which there are."""
+    there = namespaces(app)
+    if not name:
+        held = [sum(model.namespace == one for model in app.fleet.view().models) for one in there]
+        said = ", ".join(f"{one} ({plural(count, 'model')})" for one, count in zip(there, held, strict=True))
+        app.notify(f"{said or 'no model, no namespace'}; :ns NAME shows one, :ns {ALL} every one", markup=False)
+        return
+    if name not in there and name != ALL:
+        raise no_such("model in namespace", name, there)
+    await app.narrow("models", "" if name == ALL else f"namespace={name}")
+
+
+async def doctor(app: Console, _: str) -> None:
+    from screens.doctor import DoctorScreen
+
+    app.push_screen(DoctorScreen(app.fleet))
+
+
+async def theme(app: Console, name: str) -> None:
+    """Choose one, or take the one that was named."""
+    if not name:
+        app.search_themes()
+    elif name in app.available_themes:
+        app.theme = name
+        app.notify(f'theme = "{name}" in config.toml keeps it', markup=False)
+    else:
+        raise no_such("theme", name, sorted(app.available_themes))
+
+
+async def start(app: Console, _: str) -> None:
+    """Lead the box, where nobody does."""
+    pid = app.fleet.view().context.leader_pid
+    if pid is not None:
+        raise FleetError(f"pid {pid} leads this box; there is nothing to start")
+    if app.read_only:
+        raise FleetError("read-only: W allows changes, then :start")
+    app.leaving.start()
+    app.notify("starting: this console leads the box", markup=False)
+
+
+async def leave(app: Console, _: str) -> None:
+    app.leave()
+
+
+COMMANDS: Mapping[str, Command] = {
+    "dead": Command("dead letters", dead),
+    "logs": Command("of a model or a replica", logs, lambda app: (*models(app), *replicas(app))),
+    "ctx": Command("which context this is, and who leads it", context),
+    "ns": Command("show one namespace, or all", namespace, lambda app: (*namespaces(app), ALL)),
+    "doctor": Command("what works on this box, and what is missing", doctor),
+    "theme": Command("colours", theme, lambda app: sorted(app.available_themes)),
+    "view": Command("go to a view or a model", view, lambda app: (*views(app), *models(app))),
+    "start": Command("lead this box, where nobody does", start),
+    "q": Command("leave", leave),
+}
