@@ -8,9 +8,10 @@ import logging
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-import aiohttp
 import msgspec
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from worker_embed.frames import Outbox, from_node
 from worker_embed.links import Links
 from worker_embed.reply import NodeLost, OnStop, Stop
 from worker_embed.wire import (
@@ -40,22 +41,23 @@ BUFFER_BYTES: Final = 256 * 1024
 T = TypeVar("T")
 
 log = logging.getLogger("worker")
-_decoder = msgspec.msgpack.Decoder(FromNode)
-_encode = msgspec.msgpack.Encoder().encode
 
 
-class NodeLink:
+class NodeLink(WSListener):
     """An open connection to one API node process."""
 
-    def __init__(self, url: str, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, url: str) -> None:
+        super().__init__()
         self.url = url
-        self._socket = socket
         self._replies: dict[str, NodeReply] = {}
-        self._reading = asyncio.create_task(self._read())
+        self._outbox = Outbox(self._send)
+        self._room = asyncio.Event()
+        self._room.set()
+        self._ended = asyncio.get_running_loop().create_future()
 
     @property
     def open(self) -> bool:
-        return not self._socket.closed and not self._reading.done()
+        return not self._ended.done()
 
     def attach(self, reply: NodeReply) -> None:
         """Let frames for its attempt reach `reply`."""
@@ -68,39 +70,72 @@ class NodeLink:
 
     async def send(self, frame: FromWorker) -> None:
         """Put a frame on its way; waits while the socket is full. Raises `NodeLost`."""
-        try:
-            await self._socket.send_bytes(_encode(frame))
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise NodeLost(f"API node {self.url}: {error or 'connection lost'}") from error
+        if not self._room.is_set():
+            await self._room.wait()
+        if not self.open:
+            raise NodeLost(f"API node {self.url}: connection lost")
+        self._outbox.put(frame)
 
     async def close(self) -> None:
-        """Close the connection; its replies lose their node."""
-        await self._socket.close()
-        await self._reading
+        """Close the connection after what was put has left; its replies lose their node."""
+        self._outbox.flush()
+        self._transport.send_close(WSCloseCode.GOING_AWAY)
+        self._transport.disconnect()
+        await self._ended
 
-    async def _read(self) -> None:
-        async for message in self._socket:
-            if message.type is not aiohttp.WSMsgType.BINARY:
-                continue
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.disconnect()
+        elif frame.msg_type == WSMsgType.BINARY:
             try:
-                frame = _decoder.decode(message.data)
+                frames = from_node(frame.get_payload_as_bytes())
             except msgspec.DecodeError as error:
-                log.warning("API node %s sent no frame of %s: %s", self.url, SUBPROTOCOL, error)
-                continue
-            if reply := self._replies.get(frame.attempt_uid):
-                reply.heard(frame)
+                log.warning("API node %s sent no frames of %s: %s", self.url, SUBPROTOCOL, error)
+                return
+            for each in frames:
+                if reply := self._replies.get(each.attempt_uid):
+                    reply.heard(each)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._ended.set_result(None)
+        self._room.set()
         for reply in list(self._replies.values()):
             reply.lost()
 
+    def pause_writing(self) -> None:
+        self._room.clear()
 
-async def connect(session: aiohttp.ClientSession, url: str) -> NodeLink:
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    def _send(self, message: bytes) -> None:
+        if self.open:
+            self._transport.send(WSMsgType.BINARY, message)
+
+
+async def connect(url: str) -> NodeLink:
     """Open a connection; raises `NodeLost` when the other side is something else."""
-    async with asyncio.timeout(CONNECT_S):
-        socket = await session.ws_connect(url, protocols=(SUBPROTOCOL,), heartbeat=HEARTBEAT_S)
-    if socket.protocol != SUBPROTOCOL:
-        await socket.close()
+    link = NodeLink(url)
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            transport, _ = await ws_connect(
+                lambda: link,
+                url,
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=HEARTBEAT_S,
+                auto_ping_reply_timeout=HEARTBEAT_S,
+                max_redirects=0,
+                extra_headers={"Sec-WebSocket-Protocol": SUBPROTOCOL},
+            )
+    except WSError as error:
+        raise NodeLost(f"API node {url}: {error}") from error
+    if transport.response.headers.get("Sec-WebSocket-Protocol") != SUBPROTOCOL:
+        transport.disconnect(graceful=False)
         raise NodeLost(f"API node {url} does not speak {SUBPROTOCOL}")
-    return NodeLink(url, socket)
+    return link
 
 
 class NodeReply:

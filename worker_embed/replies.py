@@ -22,7 +22,7 @@ class Replies:
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        self._nodes: Links[NodeLink] = Links(functools.partial(connect_node, self._session))
+        self._nodes: Links[NodeLink] = Links(connect_node)
         self._originals: Links[OriginalLink] = Links(functools.partial(connect_original, self._session))
 
     def reply(self, delivery: Delivery, task: Task, on_stop: OnStop) -> Reply:

@@ -11,8 +11,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from console.gateway.config import Limits
 from console.gateway.errors import GAP, WORKER_LOST, upstream, worn_out
 from console.gateway.pending import Pending
@@ -21,27 +19,21 @@ from worker_embed.wire import Answer, Cancel, Delta, Final, FromNode, FromWorker
 TOMBSTONE_S = 600.0
 TOMBSTONES = 100_000
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode: Callable[[bytes], FromWorker] = msgspec.msgpack.Decoder(FromWorker).decode
-
 
 class Link:
     """One worker's connection."""
 
-    __slots__ = ("_node", "_send", "attempts")
+    __slots__ = ("_node", "attempts", "send")
 
-    def __init__(self, node: Node, send: Callable[[bytes], None]) -> None:
+    def __init__(self, node: Node, send: Callable[[FromNode], None]) -> None:
         self._node = node
-        self._send = send
+        self.send = send
         self.attempts: set[Attempt] = set()
         """Those heard on this connection."""
 
-    def receive(self, frame: bytes) -> None:
-        """Take a frame; raises `msgspec.DecodeError` when it is none."""
-        self._node.take(self, _decode(frame))
-
-    def send(self, frame: FromNode) -> None:
-        self._send(_encode(frame))
+    def receive(self, frame: FromWorker) -> None:
+        """Take a frame of the worker's."""
+        self._node.take(self, frame)
 
     def close(self) -> None:
         """The connection is gone."""
@@ -109,7 +101,7 @@ class Node:
             if attempt.link is not None:
                 attempt.link.send(Cancel(attempt.uid))
 
-    def connect(self, send: Callable[[bytes], None]) -> Link:
+    def connect(self, send: Callable[[FromNode], None]) -> Link:
         """A worker called; `send` gets its frames and never blocks."""
         link = Link(self, send)
         self._links.add(link)

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from console.gateway.config import Limits
+from console.gateway.corked import Corked
 from console.gateway.errors import BODY_TIMEOUT, HEADERS_TOO_LARGE, MALFORMED, Failure, too_many_connections
 from console.gateway.exchange import new_id
 
@@ -45,7 +46,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Corked(transport))
         if len(self.connections) > self._limits.connections:
             self._refuse(too_many_connections())
         else:
@@ -95,6 +96,8 @@ class GuardedHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_timer()
+        if isinstance(self.transport, Corked):
+            self.transport = self.transport.open
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:

@@ -89,8 +89,8 @@ class EchoWorker:
     async def _answer(self, delivery: Delivery) -> None:
         task = msgspec.json.decode(delivery.body, type=Task)
         uid = task.request_id[:8]
-        self._link.receive(msgspec.msgpack.encode(Start(task.request_id, uid, delivery.attempt)))
-        self._link.receive(msgspec.msgpack.encode(Final(uid, 0, 200, bytes(task.data), Tokens())))
+        self._link.receive(Start(task.request_id, uid, delivery.attempt))
+        self._link.receive(Final(uid, 0, 200, bytes(task.data), Tokens()))
         await self._intake.ack(delivery)
         await self._intake.grant()
 

@@ -20,6 +20,7 @@ from console.gateway.config import GatewayConfig, Limits
 from console.gateway.gateway import Gateway
 from operator_embed.box.home import Home
 from operator_embed.directory import Served
+from worker_embed.frames import from_node
 from worker_embed.queue.memory import MemoryQueue
 from worker_embed.queue.port import Delivery, Intake, Queue, TopicSpec
 from worker_embed.wire import (
@@ -28,7 +29,6 @@ from worker_embed.wire import (
     Cancel,
     Delta,
     Final,
-    FromNode,
     FromWorker,
     Header,
     Received,
@@ -164,7 +164,7 @@ class Worker:
         self._jobs: set[asyncio.Task[None]] = set()
 
     async def send(self, frame: FromWorker) -> None:
-        await self._socket.send(msgspec.msgpack.encode(frame))
+        await self._socket.send(msgspec.msgpack.encode([frame]))
 
     async def verdict(self, uid: str) -> Verdict:
         answer = self._verdicts.setdefault(uid, asyncio.get_running_loop().create_future())
@@ -199,15 +199,15 @@ class Worker:
     async def _read(self) -> None:
         async for data in self._socket:
             assert isinstance(data, bytes)
-            frame = msgspec.msgpack.decode(data, type=FromNode)
-            match frame:
-                case Answer(uid, verdict):
-                    loop = asyncio.get_running_loop()
-                    self._verdicts.setdefault(uid, loop.create_future()).set_result(verdict)
-                case Received(uid):
-                    self.received.add(uid)
-                case Cancel(uid):
-                    self.cancelled.add(uid)
+            for frame in from_node(data):
+                match frame:
+                    case Answer(uid, verdict):
+                        loop = asyncio.get_running_loop()
+                        self._verdicts.setdefault(uid, loop.create_future()).set_result(verdict)
+                    case Received(uid):
+                        self.received.add(uid)
+                    case Cancel(uid):
+                        self.cancelled.add(uid)
 
     async def die(self) -> None:
         """As after `kill -9`: the connection is reset, nothing is acked."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from console.gateway.config import Limits
 from console.gateway.node import Node
 from console.gateway.pending import Pending
@@ -17,9 +15,9 @@ def test_attempts_that_were_given_back_do_not_wear_a_request_out() -> None:
     node.expect(pending)
     heard: list[FromNode] = []
     for number in range(10):
-        link = node.connect(lambda data: heard.append(msgspec.msgpack.decode(data, type=FromNode)))
-        link.receive(msgspec.msgpack.encode(Start("r1", f"uid-{number}", 1)))
-        link.receive(msgspec.msgpack.encode(GiveBack(f"uid-{number}")))
+        link = node.connect(heard.append)
+        link.receive(Start("r1", f"uid-{number}", 1))
+        link.receive(GiveBack(f"uid-{number}"))
     assert heard == [Answer(f"uid-{number}", Verdict.GO) for number in range(10)]
     assert pending.starts == 0
     assert not pending.over

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType, web
 
+from worker_embed.frames import from_worker
 from worker_embed.queue.port import Queue
 from worker_embed.wire import (
     SUBPROTOCOL,
@@ -118,7 +119,7 @@ class Node:
     async def cancel(self, ask: Ask) -> None:
         """The client left."""
         assert ask.socket is not None
-        await ask.socket.send_bytes(msgspec.msgpack.encode(Cancel(ask.uid)))
+        await ask.socket.send_bytes(msgspec.msgpack.encode([Cancel(ask.uid)]))
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=(SUBPROTOCOL,), max_msg_size=0)
@@ -126,7 +127,8 @@ class Node:
         self.sockets.append(socket)
         async for message in socket:
             assert message.type is WSMsgType.BINARY
-            await self._hear(msgspec.msgpack.decode(message.data, type=FromWorker), socket)
+            for frame in from_worker(message.data):
+                await self._hear(frame, socket)
         return socket
 
     async def _hear(self, frame: FromWorker, socket: web.WebSocketResponse) -> None:
@@ -138,7 +140,7 @@ class Node:
                     known.starts.append(frame)
                     known.socket = socket
                     self.by_uid[frame.attempt_uid] = known
-                await socket.send_bytes(msgspec.msgpack.encode(Answer(frame.attempt_uid, verdict)))
+                await socket.send_bytes(msgspec.msgpack.encode([Answer(frame.attempt_uid, verdict)]))
             case GiveBack():
                 self.by_uid[frame.attempt_uid].given_back.append(frame.attempt_uid)
             case Delta():
@@ -147,7 +149,7 @@ class Node:
                 ask = self.by_uid[frame.attempt_uid]
                 if ask.confirm:
                     ask.end = frame
-                    await socket.send_bytes(msgspec.msgpack.encode(Received(frame.attempt_uid)))
+                    await socket.send_bytes(msgspec.msgpack.encode([Received(frame.attempt_uid)]))
         if (heard := self.by_uid.get(frame.attempt_uid)) is not None:
             heard.changed.set()
 

@@ -1,4 +1,5 @@
-"""The NATS client protocol over one connection: what is sent leaves at once, what comes goes to plain functions.
+"""The NATS client protocol over one connection: what a turn of the loop sends leaves together, what comes goes to plain
+functions.
 
 Source: https://docs.nats.io/reference/reference-protocols/nats-protocol
 
@@ -89,6 +90,7 @@ class Wire(asyncio.Protocol):
         self._pongs: deque[asyncio.Future[None]] = deque()
         self._subscribed: dict[bytes, OnMessage] = {}
         self._sids = itertools.count(1)
+        self._unsent: list[bytes] = []
         self._parts: list[bytes] = []
         self._missing = 0
         self._why = ""
@@ -107,7 +109,7 @@ class Wire(asyncio.Protocol):
                 self._transport, self, context or ssl.create_default_context(), server_hostname=host
             )
             self._transport = cast(asyncio.Transport, secure)
-        self._transport.write(b"CONNECT %b\r\n" % msgspec.json.encode(login))
+        self._write(b"CONNECT %b\r\n" % msgspec.json.encode(login))
         await self.flush()
         self.max_payload, self._ready = info.max_payload, True
         self._beat = loop.call_later(PING_S, self._ping)
@@ -120,20 +122,20 @@ class Wire(asyncio.Protocol):
             fields = "".join([f"{name}: {value.translate(_LINE_BREAKS)}\r\n" for name, value in headers.items()])
             head = f"{VERSION}\r\n{fields}\r\n".encode()
             line = f"HPUB {subject} {reply} {len(head)} {len(head) + len(body)}\r\n".encode()
-            self._transport.write(b"%b%b%b\r\n" % (line, head, body))
+            self._write(b"%b%b%b\r\n" % (line, head, body))
         else:
-            self._transport.write(b"%b%b\r\n" % (f"PUB {subject} {reply} {len(body)}\r\n".encode(), body))
+            self._write(b"%b%b\r\n" % (f"PUB {subject} {reply} {len(body)}\r\n".encode(), body))
 
     def subscribe(self, subject: str, on_message: OnMessage) -> bytes:
         """Let `on_message` have what is sent to `subject`; returns what `unsubscribe` needs."""
         sid = b"%d" % next(self._sids)
         self._subscribed[sid] = on_message
-        self._transport.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
+        self._write(b"SUB %b %b\r\n" % (subject.encode(), sid))
         return sid
 
     async def unsubscribe(self, sid: bytes) -> None:
         """Return once all that was sent to it has been handed over."""
-        self._transport.write(b"UNSUB %b\r\n" % sid)
+        self._write(b"UNSUB %b\r\n" % sid)
         try:
             await self.flush()
         finally:
@@ -145,7 +147,7 @@ class Wire(asyncio.Protocol):
             raise WireError(self._why)
         pong: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pongs.append(pong)
-        self._transport.write(b"PING\r\n")
+        self._write(b"PING\r\n")
         await pong
 
     async def close(self) -> None:
@@ -159,6 +161,16 @@ class Wire(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection at once."""
         self._transport.abort()
+
+    def _write(self, data: bytes) -> None:
+        """One system call for all that is written in a turn of the loop, and one wake-up of the broker."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._unsent.append(data)
+
+    def _send(self) -> None:
+        self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none of asyncio's classes.
@@ -224,7 +236,7 @@ class Wire(asyncio.Protocol):
         word, _, rest = line.partition(b" ")
         match word.upper():
             case b"PING":
-                self._transport.write(b"PONG\r\n")
+                self._write(b"PONG\r\n")
             case b"PONG":
                 if self._pongs and not (pong := self._pongs.popleft()).done():
                     pong.set_result(None)
@@ -244,7 +256,7 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
             return
         self._pongs.append(asyncio.get_running_loop().create_future())
-        self._transport.write(b"PING\r\n")
+        self._write(b"PING\r\n")
         self._beat = asyncio.get_running_loop().call_later(PING_S, self._ping)
 
 
