@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from operator_embed.aimodel import PAUSED, AIModel, Spec
@@ -27,8 +28,8 @@ T = TypeVar("T")
 class BoxModels:
     """The facet `models` of a box; YAML is read and written by modules that are loaded when first needed."""
 
-    def __init__(self, store: Callable[[], Store], view: Callable[[], FleetView]) -> None:
-        self._store, self._view = store, view
+    def __init__(self, home: Path, store: Callable[[], Store], view: Callable[[], FleetView]) -> None:
+        self._home, self._store, self._view = home, store, view
 
     async def apply(self, text: str, *, base_dir: str = ".", resource_version: str | None = None) -> Sequence[Applied]:
         """Create or change what the YAML names; with a `resource_version` only if nobody changed it since.
@@ -155,13 +156,19 @@ class BoxModels:
         return next((row.model for row in self._view().replicas if row.key == replica), "")
 
     def _signal(self, replica: str, number: signal.Signals) -> None:
+        """A view may be old, and the pid in it another process's by now; see pidfd_open(2)."""
+        from worker_embed.process.environment import mark_of
+
         pid = next((row.pid for row in self._view().replicas if row.key == replica), None)
         if pid is None:
             raise FleetError(f"{replica}: no process of that name runs")
         try:
-            os.kill(pid, number)
+            with open(os.pidfd_open(pid), "rb") as process:
+                if mark_of(pid, self._home) != replica:
+                    raise ProcessLookupError
+                signal.pidfd_send_signal(process.fileno(), number)
         except ProcessLookupError:
-            raise FleetError(f"{replica}: it has just ended") from None
+            raise FleetError(f"{replica}: it has ended") from None
 
 
 def _manifest(model: AIModel) -> Manifest:

@@ -64,7 +64,7 @@ class BoxFleet:
         """When a leader was heard last."""
         self._stranger = ""
         """Why the leader is not understood, for a user."""
-        self.models = BoxModels(self.store, self.view)
+        self.models = BoxModels(home.root, self.store, self.view)
         self.gpus = BoxGpus(self.view)
         self._queues: BoxQueues | None = None
         self.logs = BoxLogs(home)

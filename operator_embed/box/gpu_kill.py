@@ -17,7 +17,12 @@ class BoxGpus:
 
     async def kill(self, pid: int) -> None:
         """SIGKILL a process that is seen on a GPU; raises `FleetError` when it may not."""
-        if not any(process.pid == pid for process in self._view().gpu_processes):
+        view = self._view()
+        if view.gpu_panel.stale or view.context.leader_pid is None:
+            raise FleetError(
+                f"process {pid}: nobody knows whether it is still the one that was seen; wait for new figures"
+            )
+        if not any(process.pid == pid for process in view.gpu_processes):
             raise FleetError(f"process {pid} is on no GPU any more")
         try:
             os.kill(pid, signal.SIGKILL)
