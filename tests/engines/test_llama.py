@@ -62,6 +62,7 @@ async def test_worker_with_a_model(tmp_path: Path) -> None:
         await the_same_text_streamed_and_not(box)
         await more_requests_than_slots_are_all_answered(box)
         await too_long_a_prompt_is_the_clients_error(box)
+        await what_the_server_cannot_read_is_the_clients_error(box)
         await client_that_leaves_frees_the_slot(box, made)
         await killed_engine_comes_back(box, made)
     assert box.changes()[2:4] == ["GeneralError", "Loading"]
@@ -89,6 +90,19 @@ async def too_long_a_prompt_is_the_clients_error(box: Rig) -> None:
     end = await ask.final()
     assert end.status == 400
     assert msgspec.json.decode(end.body)["error"]["code"] == "context_length_exceeded"
+
+
+async def what_the_server_cannot_read_is_the_clients_error(box: Rig) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    for wrong, said in (
+        ({"messages": [{"content": "no role"}]}, "Missing 'role'"),
+        ({"messages": [{"role": "user", "content": [picture]}]}, "image input is not supported"),
+        ({"tools": ["none"]}, "Missing tool type"),
+    ):
+        end = await (await box.ask(**SHORT | wrong)).final()
+        fault = msgspec.json.decode(end.body)["error"]
+        assert (end.status, fault["type"]) == (400, "invalid_request_error")
+        assert said in fault["message"]
 
 
 async def client_that_leaves_frees_the_slot(box: Rig, made: LlamaEngine) -> None:

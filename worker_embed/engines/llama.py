@@ -22,13 +22,15 @@ from worker_embed.engines.http import HttpRelay, Refusal
 from worker_embed.engines.llama_server import Listening, LlamaSpec
 from worker_embed.engines.port import AttemptFailed, ClientFault, EngineFailed, Figures, Job, Unavailable
 from worker_embed.weights import WeightsMissing, find_weights
-from worker_embed.wire import ErrorKind
+from worker_embed.wire import ErrorKind, error_body
 
 DEFAULT_CONTEXT = 4096
 LOOK_S = 30.0
 """On a slow CPU, longer than one batch of a prompt takes: until it is done the server's loop says nothing."""
 TERM_S = 3.0
 TAIL_LINES = 3
+_CLIENTS = re.compile(r"failed to parse (messages|tools)\b|input is not supported|^jinja exception", re.IGNORECASE)
+"""What the server says with status 500 of requests that no attempt will make better."""
 _LINE = re.compile(r"[\d.]+ ([DIWE]) ")
 """How llama.cpp's server begins a line: time and level."""
 _LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR}
@@ -226,6 +228,9 @@ def judge(refusal: Refusal) -> Exception:
     """A server that loads or sleeps has no time; its other complaints are about the request or about itself."""
     if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
         return Unavailable(refusal.message, kind=None, pause_s=1.0, counts=False)
+    if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR and _CLIENTS.search(refusal.message):
+        body = msgspec.json.encode(error_body(refusal.message, "invalid_request_error"))
+        return ClientFault(HTTPStatus.BAD_REQUEST, body)
     if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR or refusal.status == HTTPStatus.NOT_IMPLEMENTED:
         return ClientFault(refusal.status, refusal.envelope)
     return AttemptFailed(f"the engine answered {refusal.status}: {refusal.message}")
