@@ -67,7 +67,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
     prompt_tokens: Count = 0
     completion_tokens: Count = 0
-    total_tokens: Count = 0
+    total_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**32)] = 0
 
 
 class UsageStatus(StrEnum):
