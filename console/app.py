@@ -316,5 +316,12 @@ class Console(FleetApp):
             screen.refresh_bindings()
 
     @work
+    async def action_save(self) -> None:
+        from screens.save import save
+
+        if isinstance(screen := self.screen, FleetScreen):
+            await save(screen)
+
+    @work
     async def action_reread(self) -> None:
         await self.fleet.refresh()

@@ -75,6 +75,8 @@ ACTIONS = (
     Action(id="everywhere.focus_next", keys="tab", title="next panel", help="Next panel."),
     Action(id="everywhere.focus_previous", keys="shift+tab", title="previous panel", help="Previous panel."),
     Action(id="everywhere.pause", keys="P", title="pause", help="Pause the display, and go on."),
+    Action(id="everywhere.save", keys="ctrl+s", title="save",
+           help="Save what is on the screen: as text, as a picture, as objects."),
     Action(id="everywhere.allow_changes", keys="W", title="allow changes",
            help="Allow changes in a read-only context until the console is left; asks."),
     Action(id="everywhere.reread", keys="ctrl+r", title="read again", help="Read all sources again now."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,7 @@ from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
 from screens.actions import BY_ID, Hint, Scope, mutating
 from screens.format import Spans, Tone, clock
 from screens.keys_in_order import KeysInOrder
+from screens.saved import row_object
 from screens.widgets.head import Fields, Head, Tab
 from screens.widgets.hints import Hints
 from screens.widgets.table import Table
@@ -130,6 +131,20 @@ class FleetScreen(Screen[None]):
             self.app.VIEWS, active, lambda wide: context_end(view, paused, wide, read_only), self.totals
         )
         self.draw()
+
+    def as_text(self) -> str:
+        """What is on the screen, as text."""
+        return "\n".join(strip.text.rstrip() for strip in self._compositor.render_strips())
+
+    async def as_objects(self) -> object:
+        """What the screen is about, as JSON has it: the rows of its first table; raises `FleetError`."""
+        table = next(iter(self.query(Table)), None)
+        return [row_object(row) for row in table.rows] if table else []
+
+    async def objects_of(self, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
+        """AIModels as they are stored, secrets masked; raises `FleetError`."""
+        objects = await self.fleet.models.objects()
+        return [o for o in objects if f"{o['metadata']['namespace']}/{o['metadata']['name']}" in keys]
 
     async def narrow(self, table: Table[Any], text: str) -> None:
         """Show only the rows of a table that match, under the line that says so."""

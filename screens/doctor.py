@@ -12,6 +12,7 @@ from operator_embed.fleet.fleet import SourceView
 from screens.actions import Hint
 from screens.base import FleetScreen
 from screens.format import Tone, age, safe_text
+from screens.saved import row_object
 from screens.widgets.head import Fields
 from screens.widgets.pager import Pager
 from screens.widgets.text_lines import Line
@@ -47,6 +48,9 @@ class DoctorScreen(FleetScreen):
 
     def body(self) -> ComposeResult:
         yield Pager(id="sources", wrap=True)
+
+    async def as_objects(self) -> object:
+        return [row_object(source) for source in self.view.sources]
 
     def totals(self, wide: bool) -> Fields:
         broken = sum(source.status == "!" for source in self.view.sources)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import localtime, strftime
+from typing import Any
 
 from operator_embed.fleet.fleet import EventView
 from screens.format import age, clock, count
+from screens.saved import instant
 from screens.tones import event_mark, event_tone
 from screens.widgets.columns import Column
 
@@ -41,3 +43,21 @@ def model_name(event: EventView) -> str:
 def moment(at_s: float, now_s: float) -> str:
     """Time of day, with the date when it is not of the last 24 hours."""
     return clock(at_s) if now_s - at_s < DAY_S else strftime("%b %d %H:%M", localtime(at_s))
+
+
+def type_of(event: EventView) -> str:
+    """`Normal`, `Warning`, or `Error` where somebody got no answer because of it."""
+    return "Error" if event.severe else "Warning" if event.warning else "Normal"
+
+
+def event_object(event: EventView) -> dict[str, Any]:
+    """An event for a program to read."""
+    return {
+        "lastTimestamp": instant(event.at_s),
+        "type": type_of(event),
+        "reason": event.reason,
+        "count": event.count,
+        "model": event.model,
+        "source": event.source,
+        "message": event.message,
+    }

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from screens.actions import Hint, Scope, bindings
 from screens.base import ALWAYS, FleetScreen
 from screens.detail_text import event_detail
-from screens.event_columns import ALL_BY_AGE, ALL_BY_TIME
+from screens.event_columns import ALL_BY_AGE, ALL_BY_TIME, event_object
 from screens.format import Spans, plural
 from screens.tones import event_mark
 from screens.widgets.head import Fields
@@ -45,6 +45,9 @@ class EventsScreen(FleetScreen):
             copies=lambda e: f"{e.reason} {e.source}: {e.message}",
             detail=lambda event, size: event_detail(self.view, event, size),
         )
+
+    async def as_objects(self) -> object:
+        return [event_object(event) for event in self.table.rows]
 
     def totals(self, wide: bool) -> Fields:
         events = self.view.events

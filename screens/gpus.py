@@ -22,6 +22,7 @@ from screens.box_panel import ReadHistory, box_lines, gpu_names
 from screens.detail_text import event_detail, gpu_detail, process_detail
 from screens.format import Spans, age, count, gib, gib_sum, mean, pct, rate, stale, watt_hours, watts
 from screens.gpu_blocks import METRICS, SPANS_S, Look, block, span_text
+from screens.saved import row_object
 from screens.tones import event_mark, event_tone
 from screens.widgets.blocks import Blocks
 from screens.widgets.columns import Column
@@ -135,6 +136,11 @@ class GpusScreen(FleetScreen):
         )
         yield Static(classes="space")
         yield Table(EVENTS, id="events", noun="event", detail=lambda event, size: event_detail(self.view, event, size))
+
+    async def as_objects(self) -> object:
+        """GPUs and what runs on them."""
+        gpus, processes = self.view.gpus, self.processes.rows
+        return {"gpus": [*map(row_object, gpus)], "processes": [*map(row_object, processes)]}
 
     def totals(self, wide: bool) -> Fields:
         gpus, panel = self.view.gpus, self.view.gpu_panel

@@ -145,4 +145,8 @@ class LogBuffer:
 
     def lines(self, look: Look) -> Iterator[Spans]:
         """All that passes, laid out."""
-        return (laid_out(entry, look) for entry in self._entries if shown(entry, look))
+        return (laid_out(entry, look) for entry in self.shown(look))
+
+    def shown(self, look: Look) -> Iterator[Entry]:
+        """All that passes."""
+        return (entry for entry in self._entries if shown(entry, look))

@@ -16,6 +16,7 @@ from screens.actions import Hint, Scope, bindings
 from screens.format import plural
 from screens.log_lines import KEPT_LINES, LEVELS, SINCE, STEPS, LogBuffer, Look, laid_out, short_names, shown
 from screens.pace import joined
+from screens.saved import instant
 from screens.text import TextScreen, title
 from screens.widgets.head import Fields
 from screens.widgets.pager import Pager
@@ -85,6 +86,10 @@ class LogsScreen(TextScreen):
             "columns" if self.columns else "",
         )
         return title(f"Models > {self.key.partition('/')[2]} > logs", *how)
+
+    async def as_objects(self) -> object:
+        lines = [entry.line for entry in self.buffer.shown(self.look) if not entry.drawn]
+        return [{"time": instant(o.at_s), "replica": o.source, "level": o.level, "text": o.text} for o in lines]
 
     def draw(self) -> None:
         """Look again for logs whenever a replica that has none yet is in another state."""

@@ -82,6 +82,9 @@ class ModelScreen(ModelActions):
     def chosen_models(self) -> Sequence[ModelView]:
         return [self.model] if self.model else []
 
+    async def as_objects(self) -> object:
+        return next(iter(await self.objects_of([self.key])), None)
+
     def totals(self, wide: bool) -> Fields:
         return model_head(self.model, self.key.partition("/")[2], self.view.at_s, wide)
 

@@ -20,6 +20,7 @@ from screens.first_run import first_run
 from screens.format import Spans
 from screens.model_actions import ModelActions
 from screens.model_columns import FAILURES, FIELDS, ON_CPU, ON_GPUS, totals
+from screens.saved import object_list
 from screens.widgets.head import Fields
 from screens.widgets.hints import Hints
 from screens.widgets.lines import Lines
@@ -89,6 +90,9 @@ class ModelsScreen(ModelActions):
 
     def chosen_models(self) -> Sequence[ModelView]:
         return self.table.chosen
+
+    async def as_objects(self) -> object:
+        return object_list(await self.objects_of([model.key for model in self.table.rows]))
 
     def totals(self, wide: bool) -> Fields:
         return totals(self.view, wide)

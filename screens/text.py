@@ -21,6 +21,10 @@ class TextScreen(FleetScreen):
 
     pager = getters.query_one(Pager)
 
+    def as_text(self) -> str:
+        """The whole text, also what is not in sight."""
+        return "\n".join(self.pager.texts)
+
     async def action_search(self) -> None:
         await self.query(SearchLine).remove()
         await self.mount(SearchLine(self.pager), before=self.query_one(Hints))

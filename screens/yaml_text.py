@@ -41,6 +41,9 @@ class YamlScreen(TextScreen):
     def body(self) -> ComposeResult:
         yield Pager(id="yaml")
 
+    async def as_objects(self) -> object:
+        return next(iter(await self.objects_of([self.key])), None)
+
     def totals(self, wide: bool) -> Fields:
         model = next((m for m in self.view.models if m.key == self.key), None)
         what = f"generation {model.generation}" if model else "deleted"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -138,6 +138,7 @@ class StillModels(Facet):
     def __init__(self) -> None:
         super().__init__()
         self.manifests: dict[str, Manifest] = {}
+        self.stored: Sequence[Mapping[str, Any]] = ()
         self.checked = Checked()
         self.planned = ScalePreview(wanted=1, lines=())
 
@@ -156,6 +157,10 @@ class StillModels(Facet):
         name = key.partition("/")[2]
         yaml = f"kind: AIModel\nmetadata:\n  name: {name}\nspec:\n  replicas: 1\n"
         return Manifest(yaml=yaml, status_yaml="status:\n  state: Running\n", resource_version="7")
+
+    async def objects(self) -> Sequence[Mapping[str, Any]]:
+        self.answer("objects")
+        return self.stored
 
     async def scale(self, key: str, change: Scale) -> None:
         self.take("scale", key, change)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from console.commands.box import key_of, note, on_box
 from console.commands.table import Lines
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.fleet.fleet import EventView
-from screens.event_columns import model_name
+from screens.event_columns import event_object, model_name, type_of
 from screens.format import age, count
 from screens.widgets.columns import Column
 
@@ -39,7 +38,7 @@ def events(options: argparse.Namespace) -> int:
     async def act(fleet: BoxFleet) -> int:
         rows = asked((await fleet.known()).events)
         if options.output == "json" and not options.watch:
-            print(json.dumps([_object(row) for row in rows], indent=2, ensure_ascii=False))
+            print(json.dumps([event_object(row) for row in rows], indent=2, ensure_ascii=False))
         elif rows or options.watch:
             await _print(fleet, rows, asked, options)
         else:
@@ -47,11 +46,6 @@ def events(options: argparse.Namespace) -> int:
         return 0
 
     return on_box(act)
-
-
-def type_of(event: EventView) -> str:
-    """`Normal`, `Warning`, or `Error` where somebody got no answer because of it."""
-    return "Error" if event.severe else "Warning" if event.warning else "Normal"
 
 
 async def _print(fleet: BoxFleet, rows: list[EventView], asked: Any, options: argparse.Namespace) -> None:
@@ -62,7 +56,7 @@ async def _print(fleet: BoxFleet, rows: list[EventView], asked: Any, options: ar
         if options.output == "table":
             said = lines.new(rows, at_s)
         else:
-            said = [json.dumps(_object(row), ensure_ascii=False) for row in rows if told.get(row.key) != row.count]
+            said = [json.dumps(event_object(row), ensure_ascii=False) for row in rows if told.get(row.key) != row.count]
             told.update((row.key, row.count) for row in rows)
         if said:
             print("\n".join(said), flush=True)
@@ -71,16 +65,3 @@ async def _print(fleet: BoxFleet, rows: list[EventView], asked: Any, options: ar
     if options.watch:
         async for _ in fleet.changes():
             show(asked(fleet.view().events), fleet.view().at_s)
-
-
-def _object(event: EventView) -> dict[str, Any]:
-    at = datetime.fromtimestamp(event.at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {
-        "lastTimestamp": at,
-        "type": type_of(event),
-        "reason": event.reason,
-        "count": event.count,
-        "model": event.model,
-        "source": event.source,
-        "message": event.message,
-    }

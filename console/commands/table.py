@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from rich.cells import cell_len
 
 from screens.format import fit, safe_text
+from screens.saved import json_text, object_list
 from screens.widgets.columns import Column, Row
 
 GAP = "   "
@@ -66,9 +66,9 @@ def laid_out(lines: Sequence[Sequence[str]], widths: Sequence[int], right: Seque
 
 def printed(objects: Sequence[Mapping[str, Any]], output: str, *, one: bool) -> str:
     """Objects as text that `apply` takes: one by itself, several as a `List`."""
-    whole = objects[0] if one else {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+    whole = objects[0] if one else object_list(objects)
     if output == "json":
-        return json.dumps(whole, indent=2, ensure_ascii=False)
+        return json_text(whole)
     from operator_embed.yaml_text import dump
 
     return dump(whole).removesuffix("\n")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 History = tuple[float | None, ...]
 """Samples of one figure, oldest first; `None` is a gap."""
@@ -224,6 +224,9 @@ class Models(Protocol):
         """Validate without storing."""
 
     async def manifest(self, key: str) -> Manifest: ...
+
+    async def objects(self) -> Sequence[Mapping[str, Any]]:
+        """All AIModels as an API server returns them, sorted by namespace and name; secrets masked."""
 
     async def scale(self, key: str, change: Scale) -> None:
         """Refused with the way out where `replicas` belongs to the autoscaler."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import ClassVar
 
@@ -87,6 +87,11 @@ class Pager(ScrollView, can_focus=True):
     def needle(self) -> str:
         """What is searched for; empty when nothing is."""
         return self._needle
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """All lines as they are written, without their paint."""
+        return map(plain, self._lines)
 
     def show(self, lines: Iterable[Line]) -> None:
         """Show these lines instead, from where the page stands now."""
