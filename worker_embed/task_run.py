@@ -16,12 +16,12 @@ import msgspec
 from worker_embed.answers import DEFAULT_PATH, Answer, Request, error
 from worker_embed.config import WorkerConfig
 from worker_embed.engines.port import AttemptFailed, ClientFault, Engine, Unavailable
-from worker_embed.queue.port import Delivery, Intake, Queue, QueueError, QueueFull
+from worker_embed.queue.port import Delivery, Intake
 from worker_embed.reply import NodeLost, OnStop, Reply, Stop
+from worker_embed.usage_log import Stored, UsageLog
 from worker_embed.wire import Header, Task, Tokens, Usage, UsageStatus, Verdict
 
 TOO_OFTEN: Final = "MaxAttempts"
-QUEUE_POLL_S: Final = 0.5
 MOST_DOUBLINGS: Final = 6
 MOST_DIGITS: Final = 15
 """Of a deadline that is worth reading: the year 33,658."""
@@ -73,7 +73,7 @@ class Shop:
 
     config: WorkerConfig
     engine: Engine
-    queue: Queue
+    records: UsageLog
     intake: Intake
     replies: Replying
     served: Callable[[], None]
@@ -207,7 +207,7 @@ class TaskRun:
 
     async def _interrupted(self, why: Stop) -> None:
         if why is Stop.CLIENT_LEFT:
-            await self._record(UsageStatus.CANCELLED, self._shop.limits.record_later_s)
+            await self._in_the_end(self._shop.records.store(self._record(UsageStatus.CANCELLED)))
             await self._shop.intake.ack(self._delivery)
         elif why is Stop.NODE_LOST:
             await self._give_back()
@@ -235,24 +235,30 @@ class TaskRun:
     ) -> None:
         """Record, answer, tell the queue, in this order; a broker that is away keeps no client waiting."""
         limits, usage = self._shop.limits, self._usage
-        stored = await self._record(how, limits.record_s)
+        stored = self._shop.records.store(self._record(how))
+        await asyncio.wait({stored}, timeout=limits.record_s)
         try:
             await self._reply.final(status, body, usage, retry_after_s)
         except NodeLost:
             if not dead:
                 raise
-        if not stored and not await self._record(how, limits.record_later_s):
-            log.error("%s: its usage record is lost: the queue is away", self._task.request_id)
+        if not stored.done():
+            await self._in_the_end(stored)
         if dead:
             await self._shop.intake.dead(self._delivery, reason=TOO_OFTEN, error=dead)
         else:
             await self._shop.intake.ack(self._delivery)
         self._shop.tally.done += 1
 
-    async def _record(self, how: UsageStatus, within_s: float) -> bool:
-        """Publish the usage record; whether the queue has it, or has no room for it."""
+    async def _in_the_end(self, stored: Stored) -> None:
+        """Wait longer for a record than a client would."""
+        done, _ = await asyncio.wait({stored}, timeout=self._shop.limits.record_later_s)
+        if not done:
+            log.error("%s: its usage record is lost: the queue is away", self._task.request_id)
+
+    def _record(self, how: UsageStatus) -> Usage:
         config = self._shop.config
-        record = Usage(
+        return Usage(
             request_id=self._task.request_id,
             usage=self._usage,
             model=config.model,
@@ -265,20 +271,6 @@ class TaskRun:
             first_token_ms=self._first_ms,
             ended_ms=self._now_ms(),
         )
-        body = msgspec.json.encode(record)
-        try:
-            async with asyncio.timeout(within_s):
-                while True:
-                    try:
-                        await self._shop.queue.publish(config.result_topic, body, id=record.request_id)
-                        return True
-                    except QueueFull:
-                        log.error("%s: its usage record is lost: %s is full", record.request_id, config.result_topic)
-                        return True
-                    except QueueError:
-                        await asyncio.sleep(QUEUE_POLL_S)
-        except TimeoutError:
-            return False
 
     @property
     def _usage(self) -> Tokens:

@@ -19,6 +19,7 @@ from worker_embed.reply import Stop
 from worker_embed.report import WorkerBeat
 from worker_embed.reporter import Reporter
 from worker_embed.task_run import Limits, Shop, Tally, TaskRun, admit
+from worker_embed.usage_log import UsageLog
 from worker_embed.wire import ErrorKind
 
 QUEUE_RETRY_S: Final = 1.0
@@ -41,6 +42,7 @@ class Worker:
         self._config, self._queue, self._engine, self._reporter = config, queue, engine, reporter
         self._limits = limits or Limits()
         self._gate = Gate()
+        self._records = UsageLog(queue, config.result_topic)
         self._inflight = Inflight(config.inflight)
         self._stopping, self._hurry = asyncio.Event(), asyncio.Event()
         self._wake, self._shut = asyncio.Event(), asyncio.Event()
@@ -109,7 +111,7 @@ class Worker:
         shop = Shop(
             config=self._config,
             engine=self._engine,
-            queue=self._queue,
+            records=self._records,
             intake=intake,
             replies=replies,
             served=self._served,
@@ -289,6 +291,7 @@ class Worker:
             async with asyncio.timeout(LAST_WORDS_S):
                 if self._intake is not None:
                     await self._intake.close()
+        self._records.close()
         await self._engine.stop()
         await replies.close()
         self._inflight.close()

@@ -97,22 +97,27 @@ class UsageWriter:
         return batch
 
     async def _write(self, intake: Intake, batch: Sequence[Delivery], thread: ThreadPoolExecutor) -> None:
-        """Commit, then acknowledge; when the disk refuses, the batch goes back uncounted and `StoreError` is raised."""
-        readable: list[Delivery] = []
+        """Commit, then acknowledge; when the disk refuses, the batch goes back uncounted and `StoreError` is raised.
+
+        A message is a line for each record; what can be read of one is written, also where a line of it cannot.
+        """
         rows: list[Row] = []
+        unreadable: dict[Delivery, str] = {}
         for delivery in batch:
-            try:
-                rows.append(self._row(delivery.body))
-                readable.append(delivery)
-            except ValueError as error:
-                _log.warning("usage record %s is unreadable: %s", delivery.id, error)
-                await intake.dead(delivery, reason="Unreadable", error=str(error))
+            for line in delivery.body.splitlines():
+                try:
+                    rows.append(self._row(line))
+                except ValueError as error:
+                    unreadable[delivery] = str(error)
         try:
             await asyncio.get_running_loop().run_in_executor(thread, self._insert, rows)
         except StoreError:
-            await asyncio.gather(*(intake.nack(delivery, delay_s=RETRY_S) for delivery in readable))
+            await asyncio.gather(*(intake.nack(delivery, delay_s=RETRY_S) for delivery in batch))
             raise
-        await asyncio.gather(*(intake.ack(delivery) for delivery in readable))
+        for delivery, why in unreadable.items():
+            _log.warning("usage record %s is unreadable: %s", delivery.id, why)
+            await intake.dead(delivery, reason="Unreadable", error=why)
+        await asyncio.gather(*(intake.ack(delivery) for delivery in batch if delivery not in unreadable))
 
     def _insert(self, rows: Sequence[Row]) -> None:
         """On the writer's own thread."""
@@ -130,9 +135,9 @@ class UsageWriter:
             self._connection.close()
             self._connection = None
 
-    def _row(self, body: bytes) -> Row:
+    def _row(self, line: bytes) -> Row:
         """Raises `ValueError` for what no row can hold."""
-        usage = _decode(body)
+        usage = _decode(line)
         tokens = usage.usage
         row: Row = (
             usage.request_id,

@@ -113,6 +113,17 @@ async def test_what_no_row_can_hold_becomes_a_dead_letter_and_the_rest_goes_on(
     assert sorted(letter.id for letter in letters) == [f"bad{number}" for number in range(len(poison))]
 
 
+async def test_each_record_of_a_message_becomes_a_row_also_beside_one_that_cannot_be_read(
+    queue: MemoryQueue, tmp_path: Path
+) -> None:
+    path = tmp_path / "accounts.db"
+    await queue.publish(RESULT_TOPIC, b"\n".join([record("a"), record("b")]) + b"\n", id="1")
+    await queue.publish(RESULT_TOPIC, b"\n".join([record("c"), b"{", record("d")]), id="2")
+    await write_all(queue, path)
+    assert rows(path, "count(*), min(request_id), max(request_id)") == (4, "a", "d")
+    assert [letter.id for letter in await queue.dead_letters(RESULT_TOPIC)] == ["2"]
+
+
 async def test_records_wait_while_the_file_cannot_be_written(queue: MemoryQueue, tmp_path: Path) -> None:
     await queue.publish(RESULT_TOPIC, record("a"), id="a")
     folder = tmp_path / "later"

@@ -21,6 +21,7 @@ from worker_embed.queue.port import Queue, TopicSpec
 from worker_embed.report import Change
 from worker_embed.reporter import Reporter
 from worker_embed.task_run import Limits
+from worker_embed.usage_log import records_in
 from worker_embed.wire import RESULT_TOPIC, Usage
 from worker_embed.worker import Worker
 
@@ -71,8 +72,7 @@ class Rig:
         async with asyncio.timeout(20):
             while len(records) < count:
                 delivery = await intake.next()
-                record = msgspec.json.decode(delivery.body, type=Usage)
-                records[record.request_id] = record
+                records |= {record.request_id: record for record in records_in(delivery.body)}
                 await intake.ack(delivery)
         await intake.close()
         return records
