@@ -59,9 +59,9 @@ class LateFleet:
         """The newest view."""
         return self._fleet.view() if self._fleet else self._view
 
-    def history(self, series: str, span_s: float, points: int) -> History:
+    def history(self, series: str, span_s: float, points: int, end_s: float | None = None) -> History:
         """All gaps until there is a fleet."""
-        return self._fleet.history(series, span_s, points) if self._fleet else (None,) * points
+        return self._fleet.history(series, span_s, points, end_s) if self._fleet else (None,) * points
 
     async def changes(self) -> AsyncIterator[None]:
         """As the fleet's, once it is there."""

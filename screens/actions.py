@@ -79,6 +79,10 @@ ACTIONS = (
            help="Save what is on the screen: as text, as a picture, as objects."),
     Action(id="everywhere.allow_changes", keys="W", title="allow changes",
            help="Allow changes in a read-only context until the console is left; asks."),
+    Action(id="everywhere.step_back", keys="comma", title="back in time",
+           help="One step back in time; esc returns to now."),
+    Action(id="everywhere.step_forward", keys="full_stop", title="forward in time",
+           help="One step forward in time; esc returns to now."),
     Action(id="everywhere.reread", keys="ctrl+r", title="read again", help="Read all sources again now."),
 
     Action(id="table.move_down", keys="j,down", title="down", help="One row down."),

@@ -13,12 +13,15 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
+from operator_embed.fleet.models import History
 from screens.actions import BY_ID, Hint, Scope, mutating
 from screens.format import Spans, Tone, clock
 from screens.keys_in_order import KeysInOrder
+from screens.past import Past
 from screens.saved import row_object
 from screens.widgets.head import Fields, Head, Tab
 from screens.widgets.hints import Hints
+from screens.widgets.painted import Kept
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -47,10 +50,13 @@ class FleetApp(KeysInOrder[str | None]):
     """Keys that change something are dead."""
     paused: var[FleetView | None] = var(None)
     """The view that is shown while the display is paused."""
+    travels: bool = False
+    """Whether that is one from the past."""
 
     def __init__(self, fleet: Fleet, keymap: Mapping[str, str]) -> None:
         super().__init__()
         self.fleet = fleet
+        self.past = Past()
         self.keymap = keymap
         """Keys by the id of an action, where they differ from the registry."""
         self.set_keymap(dict(keymap))
@@ -80,7 +86,7 @@ def context_end(view: FleetView, paused: bool, wide: bool, read_only: bool = Fal
     return ((names, ""), (words, tone), (f"   {clock(view.at_s)}" if wide else "", ""))
 
 
-class FleetScreen(Screen[None]):
+class FleetScreen(Screen[None], Kept):
     """A screen on one fleet: `view` is all it knows, `draw` the only place where it draws."""
 
     SCOPES: ClassVar[tuple[Scope, ...]] = ()
@@ -122,7 +128,13 @@ class FleetScreen(Screen[None]):
     def take_newest(self) -> None:
         """A screen that cannot be seen does nothing; it catches up when it returns."""
         if self.is_current:
-            self.view = self.app.paused or self.fleet.view()
+            newest = self.fleet.view()
+            self.app.past.add(newest)
+            self.view = self.app.paused or newest
+
+    def history(self, series: str, span_s: float, points: int) -> History:
+        """Samples up to the moment that is shown, as `Fleet.history`."""
+        return self.fleet.history(series, span_s, points, self.view.at_s)
 
     def watch_view(self) -> None:
         paused, read_only, view = self.app.paused is not None, self.app.read_only, self.view

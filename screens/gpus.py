@@ -175,7 +175,7 @@ class GpusScreen(FleetScreen):
         by_key = {gpu.key: gpu for gpu in view.gpus}
         shown = [self.blocks.cursor] if self.look.zoomed and self.blocks.cursor in by_key else list(by_key)
         self.blocks.show(shown, partial(self._block, by_key))
-        self.query_one("#host", Lines).show(partial(no_gpu_lines, view, self.fleet.history))
+        self.query_one("#host", Lines).show(partial(no_gpu_lines, view, self.history))
         other = "" if self.look.metric == "util" else f": {METRICS[self.look.metric]}"
         keys = f"m metric{other}   < > span {span_text(self.look.span_s)}"
         self.query_one("#processes-head", Heading).say("Processes", "" if view.gpu_processes else "none", keys)
@@ -185,7 +185,7 @@ class GpusScreen(FleetScreen):
         self.query_one("#events", Table).show(events, view.at_s)
 
     def _block(self, by_key: dict[str, GpuView], key: str, here: bool, width: int) -> Sequence[Spans]:
-        return block(by_key[key], self.fleet.history, self.look, here, width, self.view.at_s)
+        return block(by_key[key], self.history, self.look, here, width, self.view.at_s)
 
     def block_detail(self, key: str, size: Size) -> Sequence[Spans]:
         """Of the GPU with this UUID, while there is one."""

@@ -94,7 +94,7 @@ class ModelScreen(ModelActions):
         queue = next((q for q in view.queues if model and q.key == model.topic), None)
         self.query_one("#api", Label).update(content([api_line(model, self.fleet.requests.base_url)]))
         self.query_one("#why", Label).update(content([why_text(model)]))
-        self.query_one("#graphs", Lines).show(partial(graphs, model, queue, self.fleet.history))
+        self.query_one("#graphs", Lines).show(partial(graphs, model, queue, self.history))
         ready = f"{model.ready} ready, {model.desired} wanted" if model else "none"
         self.query_one("#replicas-head", Heading).say("Replicas", ready, "enter logs" if replicas else "")
         self.replicas.show(replicas, view.at_s)

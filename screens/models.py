@@ -101,7 +101,7 @@ class ModelsScreen(ModelActions):
         view = self.view
         self.table.use(ON_GPUS if view.gpus else ON_CPU)
         self.table.show(view.models, view.at_s)
-        self.query_one("#box", Lines).show(partial(box_lines, view, self.fleet.history))
+        self.query_one("#box", Lines).show(partial(box_lines, view, self.history))
         if not view.models:
             self.query_one("#first", Lines).show(partial(first_run, view))
         self.failures.head = failures_head(view)

@@ -53,7 +53,7 @@ class QueuesScreen(QueueActions):
             fields=QUEUE_FIELDS,
             copies=lambda q: q.key,
             sort="OLDEST",
-            detail=lambda queue, size: about_queue(queue, self.fleet.history, self.view.at_s, size),
+            detail=lambda queue, size: about_queue(queue, self.history, self.view.at_s, size),
         )
         yield queues
         yield Detail(queues)

@@ -311,8 +311,10 @@ class StillFleet:
     def view(self) -> FleetView:
         return self._view
 
-    def history(self, series: str, span_s: float, points: int) -> History:
-        samples = self.histories.get(series, ())[-points:]
+    def history(self, series: str, span_s: float, points: int, end_s: float | None = None) -> History:
+        back = 0 if end_s is None else round((self._view.at_s - end_s) * points / span_s)
+        samples = self.histories.get(series, ())
+        samples = samples[: len(samples) - back][-points:]
         return (None,) * (points - len(samples)) + samples
 
     async def changes(self) -> AsyncIterator[None]:

@@ -122,9 +122,9 @@ class BoxFleet:
         """The newest view."""
         return self._view
 
-    def history(self, series: str, span_s: float, points: int) -> History:
+    def history(self, series: str, span_s: float, points: int, end_s: float | None = None) -> History:
         """Samples of one series, from the leader's hour and what came since."""
-        return self._client.rings.read(series, span_s, points, self._view.at_s)
+        return self._client.rings.read(series, span_s, points, self._view.at_s if end_s is None else end_s)
 
     async def changes(self) -> AsyncIterator[None]:
         """Yields when `view` has become newer, at most four times a second."""

@@ -134,8 +134,10 @@ class Fleet(Protocol):
     def view(self) -> FleetView:
         """The newest view: in memory, at any time, on the loop's thread."""
 
-    def history(self, series: str, span_s: float, points: int) -> History:
+    def history(self, series: str, span_s: float, points: int, end_s: float | None = None) -> History:
         """`points` samples of the last `span_s` seconds, oldest first, each the mean of its part; in memory.
+
+        They end at Unix time `end_s`, by default at that of the newest view.
 
         Series: `gpu/<uuid>/util|vram|power|temp`, `host/cpu|ram` (0..100), `model/<key>/backlog|tok_s|ttft`,
         `queue/<topic>/queued|in|out`. An unknown one is all gaps.
