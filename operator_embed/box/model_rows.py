@@ -63,7 +63,7 @@ def model_row(model: AIModel, facts: Facts, now_s: float) -> ModelView:
         queued=lying.queued + lying.delayed if lying else None,
         in_flight=lying.in_flight if lying else None,
         slots=sum(beat.slots for beat in beats),
-        trend=trend(telemetry.rings.read(series, 30, 30, now_s)),
+        trend=trend(telemetry.rings, series, now_s),
         backlog_2min=_shape(telemetry.rings.read(series, 120, 16, now_s)),
         oldest_s=round(lying.oldest_age_s) if lying and lying.oldest_age_s is not None else None,
         req_s=_sum([telemetry.workers[b.id].done.per_s(now_s) for b in beats], runs),

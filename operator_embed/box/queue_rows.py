@@ -37,7 +37,7 @@ def queue_row(model: AIModel, facts: Facts, now_s: float) -> QueueView:
         ready=observed.ready,
         desired=decision.desired if decision else model.status.desired,
         dead=telemetry.dead.get(topic, 0),
-        trend=trend(telemetry.rings.read(f"queue/{topic}/queued", 30, 30, now_s)),
+        trend=trend(telemetry.rings, f"queue/{topic}/queued", now_s),
         backlog_5min=telemetry.rings.read(f"queue/{topic}/queued", 300, 16, now_s),
         autoscaler=_short(model, decision),
         explain=_long(model, decision),

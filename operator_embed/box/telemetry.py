@@ -60,17 +60,12 @@ class TopicTraffic:
     ttft_p95_s: float | None = None
 
 
-def trend(samples: tuple[float | None, ...]) -> int:
-    """1 when the mean of the last third lies above the rest by more than 10 % and 2, -1 when below, else 0."""
-    third = len(samples) // 3
-    late = [s for s in samples[-third:] if s is not None]
-    early = [s for s in samples[:-third] if s is not None]
-    if not late or not early:
+def trend(rings: Rings, series: str, now_s: float) -> int:
+    """1 when the mean of the last 10 s lies above that of the 20 s before by more than 10 % and 2, -1 when below."""
+    late, early = rings.mean(series, now_s - 9, now_s + 1), rings.mean(series, now_s - 29, now_s - 9)
+    if late is None or early is None or abs(late - early) <= max(2.0, early / 10):
         return 0
-    now, before = sum(late) / len(late), sum(early) / len(early)
-    if abs(now - before) <= max(2.0, before / 10):
-        return 0
-    return 1 if now > before else -1
+    return 1 if late > early else -1
 
 
 @dataclass(slots=True)

@@ -81,11 +81,18 @@ def test_traffic_of_an_api_node() -> None:
     ("before", "after", "way"), [(10, 10, 0), (10, 11, 0), (10, 14, 1), (100, 109, 0), (100, 112, 1), (20, 10, -1)]
 )
 def test_a_trend_is_more_than_a_tenth_and_more_than_two(before: float, after: float, way: int) -> None:
-    assert trend((*[before] * 20, *[after] * 10)) == way
+    rings = Rings()
+    for second in range(100, 130):
+        rings.add(second, {"x": before if second < 120 else after})
+    assert trend(rings, "x", 129.5) == way
 
 
 def test_a_trend_needs_two_parts() -> None:
-    assert trend((*[None] * 20, *[5.0] * 10)) == 0
+    rings = Rings()
+    for second in range(120, 130):
+        rings.add(second, {"x": float(second)})
+    assert trend(rings, "x", 129.0) == 0
+    assert trend(rings, "y", 129.0) == 0
 
 
 @pytest.mark.parametrize(

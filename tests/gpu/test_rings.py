@@ -84,6 +84,30 @@ def test_a_clock_that_steps_back_does_not_mix_times() -> None:
     assert history.read("gpu0", 2, 2, T0 - 2 * SPAN_S) == (None, 3)
 
 
+@given(
+    st.lists(st.tuples(st.integers(-2, 9), st.one_of(st.none(), st.just(0.0), st.floats(0, 9))), max_size=60),
+    st.sampled_from([(120, 16), (30, 30), (10, 3), (7, 20)]),
+    st.integers(0, 5),
+)
+def test_a_graph_that_is_read_all_along_is_the_one_that_is_read_once(
+    steps: list[tuple[int, float | None]], graph: tuple[int, int], late_s: int
+) -> None:
+    history, second = Rings(), T0
+    for step, value in steps:
+        second += step
+        history.add(second, {"gpu0": value})
+        unread = Rings()
+        unread.load(history.export())
+        assert history.read("gpu0", *graph, second + late_s) == unread.read("gpu0", *graph, second + late_s)
+
+
+def test_a_mean_is_of_what_is_known() -> None:
+    history = rings({0: 1.0, 1: 2.0, 2: None, 3: 6.0})
+    assert history.mean("gpu0", T0 + 0.9, T0 + 4) == 3.0
+    assert history.mean("gpu0", T0 - 9, T0) is None
+    assert history.mean("nobody", T0, T0 + 4) is None
+
+
 def test_nothing_is_known_of_a_name_never_heard() -> None:
     assert Rings().read("gpu7", 120, 3, T0) == (None, None, None)
 

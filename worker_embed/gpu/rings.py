@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
 SPAN_S = 3600
 HOLD_S = 3
 """A value stands for the seconds around it as long as its source is not stale, which it is after three periods."""
+READERS = 16
+"""Graphs of one series that are computed at no cost; a terminal that is resized leaves some behind."""
 NAN = math.nan
 NO_VALUE = array("f", [NAN])
 NO_VALUES = NO_VALUE * SPAN_S
@@ -28,10 +30,18 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     """Float32 in native order, one a second, the newest for `last`."""
 
 
+class Finished(NamedTuple):
+    """Means of parts of time that are over."""
+
+    newest: int
+    """Number of the last of them."""
+    means: History
+
+
 class Series:
     """Values by Unix second in a ring; NaN is a gap."""
 
-    __slots__ = ("first", "heard", "last", "parts", "values")
+    __slots__ = ("finished", "first", "heard", "last", "values")
 
     def __init__(self, second: int) -> None:
         self.values = NO_VALUES[:]
@@ -39,13 +49,14 @@ class Series:
         """No second before it was written since all were gaps."""
         self.last = self.heard = second - 1
         """Newest second written, newest second with a value."""
-        self.parts: dict[tuple[float, int, int], History] = {}
-        """What was read since the newest write: views are made more often than seconds come."""
+        self.finished: dict[tuple[float, int], Finished] = {}
+        """By length and number of the parts that a reader asks for."""
 
     def put(self, second: int, value: float | None) -> None:
         """Write one second; a short silence before it takes its value too, a longer one stays a gap."""
-        self.parts.clear()
         missed = second - self.last - 1
+        if missed < -1 or missed >= SPAN_S:
+            self.finished.clear()
         if abs(missed) >= SPAN_S:
             self.values[:] = NO_VALUES
             self.first = second
@@ -70,12 +81,27 @@ class Series:
         known += self.values[newest : newest + 1] * held
         return known + NO_VALUE * (end - first - len(known))
 
-    def means(self, first: int, parts: Sequence[slice]) -> History:
-        """Of each part of the seconds from `first` on."""
-        seconds = self.between(first, first + parts[-1].stop)
-        if not seconds.tobytes().strip(b"\0"):
-            return (0.0,) * len(parts)
-        return tuple([mean(seconds[part]) for part in parts])
+    def means(self, part_s: float, points: int, newest: int) -> History:
+        """Of `points` parts of time up to part `newest`; those that nothing can be added to are computed once."""
+        oldest = newest - points + 1
+        known = self._known(part_s, points, oldest, newest)
+        start = oldest + len(known)
+        first = math.floor(start * part_s)
+        seconds = self.between(first, math.ceil((newest + 1) * part_s))
+        ends = [(math.floor(n * part_s) - first, math.ceil((n + 1) * part_s) - first) for n in range(start, newest + 1)]
+        means = known + tuple([mean(seconds[begin:end]) for begin, end in ends])
+        done = min(newest, math.floor(self.last / part_s) - 1)
+        if len(self.finished) >= READERS:
+            self.finished.clear()
+        self.finished[part_s, points] = Finished(done, means[: max(0, done - oldest + 1)])
+        return means
+
+    def _known(self, part_s: float, points: int, oldest: int, newest: int) -> History:
+        """The means from part `oldest` on that need not be computed again."""
+        kept = self.finished.get((part_s, points))
+        if kept is None or not oldest <= kept.newest <= newest or kept.newest - len(kept.means) >= oldest:
+            return ()
+        return kept.means[oldest - kept.newest - 1 :]
 
     def _written(self, start: int, end: int) -> array[float]:
         """Seconds of the hour before `last`, without a copy of all of it."""
@@ -117,10 +143,12 @@ class Rings:
         if points < 1 or (series := self._series.get(name)) is None:
             return (None,) * points
         part_s = span_s / points
-        newest = math.floor(now / part_s)
-        if (known := series.parts.get((part_s, points, newest))) is None:
-            known = series.parts[part_s, points, newest] = series.means(*_parts(part_s, points, newest))
-        return known
+        return series.means(part_s, points, math.floor(now / part_s))
+
+    def mean(self, name: str, first_s: float, end_s: float) -> float | None:
+        """Of the seconds from `first_s` until before `end_s`; `None` where nothing is known."""
+        series = self._series.get(name)
+        return mean(series.between(math.floor(first_s), math.floor(end_s))) if series else None
 
     def export(self) -> bytes:
         """All series, for `load` in another process of this machine; 14 KiB for a full hour of one."""
@@ -145,17 +173,6 @@ class Rings:
             newest_at_end = SPAN_S - (saved.last + 1) % SPAN_S
             series.values = hour[newest_at_end:] + hour[:newest_at_end]
         self._series = loaded
-
-
-@lru_cache(maxsize=64)
-def _parts(part_s: float, points: int, newest: int) -> tuple[int, tuple[slice, ...]]:
-    """The first second of `points` parts of time up to part `newest`, and each of them counted from there in seconds.
-
-    Kept, as all series are read for the same moment.
-    """
-    first = math.floor((newest - points + 1) * part_s)
-    numbers = range(newest - points + 1, newest + 1)
-    return first, tuple([slice(math.floor(n * part_s) - first, math.ceil((n + 1) * part_s) - first) for n in numbers])
 
 
 def mean(values: array[float]) -> float | None:
