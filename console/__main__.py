@@ -22,11 +22,11 @@ def main() -> int:
 
 def run(argv: Sequence[str]) -> int:
     """Parse and run one command; errors are a line each on standard error."""
-    options = _parse(argv) if argv else SimpleNamespace(**WITHOUT_ARGUMENTS)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    module, _, function = options.command.rpartition(".")
     try:
+        options = _parse(argv) if argv else SimpleNamespace(**WITHOUT_ARGUMENTS)
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        module, _, function = options.command.rpartition(".")
         code = int(getattr(import_module(f"console.commands.{module}"), function)(options))
         sys.stdout.flush()
     except KeyboardInterrupt:

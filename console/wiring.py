@@ -7,9 +7,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from logging.handlers import RotatingFileHandler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from console.settings import Settings
 from operator_embed.box.home import Home, HomeError
@@ -98,6 +98,7 @@ class EngineThread:
         self._home, self._settings = home, settings
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = Lock(home.lock)
         self._leadership: Leadership | None = None
         self._running: asyncio.Task[None] | None = None
         self._closing = threading.Event()
@@ -115,23 +116,21 @@ class EngineThread:
 
     @property
     def leads(self) -> bool:
-        """Whether this process runs the models."""
-        return self._leadership is not None and self._leadership.leads.is_set()
+        """Whether this process runs the models, or has begun to: from then on nobody else can."""
+        return self._lock.held
 
     async def keep_running(self) -> None:
         """Hand over to `uplion serve`; raises `FleetError`, and leads on, when that fails."""
         from operator_embed.box.leadership import HandOverError
 
-        if self._leadership is not None:
-            try:
-                await self._there(self._leadership.keep_running())
-            except HandOverError as error:
-                raise FleetError(str(error)) from error
+        try:
+            await self._on_leader(lambda leader: leader.keep_running())
+        except HandOverError as error:
+            raise FleetError(str(error)) from error
 
     async def stop_all(self) -> None:
         """Drain and end all that runs on this box."""
-        if self._leadership is not None:
-            await self._there(self._leadership.stop_all())
+        await self._on_leader(lambda leader: leader.stop_all())
 
     def close(self) -> None:
         """End the thread; what runs, runs on."""
@@ -152,20 +151,19 @@ class EngineThread:
     async def _main(self) -> None:
         """Follow until nobody else leads; a console that only follows never loads an engine."""
         self._loop, self._running = asyncio.get_running_loop(), asyncio.current_task()
-        lock = Lock(self._home.lock)
         try:
             # Whoever closes before there is a loop to tell finds this.
             while not self._closing.is_set():
-                if self._acquired(lock):
-                    self._leadership = leadership(self._home, self._settings, lock, serve=False)
+                if self._acquired():
+                    self._leadership = leadership(self._home, self._settings, self._lock, serve=False)
                     await self._leadership.run()
                 await asyncio.sleep(TRY_EVERY_S)
         finally:
-            lock.release()
+            self._lock.release()
 
-    def _acquired(self, lock: Lock) -> bool:
+    def _acquired(self) -> bool:
         try:
-            acquired = lock.try_acquire()
+            acquired = self._lock.try_acquire()
         except HomeError as error:
             log.error("cannot lead: %s", error)
             self._refused = str(error)
@@ -173,6 +171,12 @@ class EngineThread:
         self._refused = ""
         return acquired
 
-    async def _there(self, what: Coroutine[Any, Any, None]) -> None:
-        assert self._loop is not None
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(what, self._loop))
+    async def _on_leader(self, ask: Callable[[Leadership], Awaitable[None]]) -> None:
+        """Ask in the engine's thread, which may be loading what a leader needs: then it is asked once it leads."""
+
+        async def asked() -> None:
+            if self._leadership is not None:
+                await ask(self._leadership)
+
+        if self._loop is not None:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked(), self._loop))

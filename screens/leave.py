@@ -26,10 +26,12 @@ class LeaveDialog(Dialog[Leave]):
     CSS_PATH = "leave.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [("k", "choose('keep')"), ("s", "choose('stop')")]
 
-    def __init__(self, models: int, in_flight: int) -> None:
-        run = f"{plural(models, 'model')} {'runs' if models == 1 else 'run'}"
+    def __init__(self, models: int | None, in_flight: int) -> None:
+        """How many models run: `None` while the box is still being started."""
+        run = f"{plural(models or 0, 'model')} {'runs' if models == 1 else 'run'}"
         flight = f"{plural(in_flight, 'request')} {'is' if in_flight == 1 else 'are'} in flight"
-        super().__init__(f"Leave: {run}, {flight}", "k is also what a closed terminal does")
+        what = "the box is being started" if models is None else f"{run}, {flight}"
+        super().__init__(f"Leave: {what}", "k is also what a closed terminal does")
 
     def body(self) -> ComposeResult:
         yield Label(

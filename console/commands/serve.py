@@ -29,19 +29,22 @@ def serve(options: argparse.Namespace) -> int:
     Store(home).close()
     if missing := nats_server.missing():
         raise CommandError(missing)
-    asyncio.run(_serve(home, chosen, options))
+    lock = Lock(home.lock) if options.lock_fd is None else Lock.from_fd(home.lock, options.lock_fd)
+    try:
+        asyncio.run(_serve(home, chosen, options, leadership(home, chosen, lock, serve=True)))
+    except KeyboardInterrupt:
+        _say("left before it led: what runs, runs on")
+        raise
     return 0
 
 
-async def _serve(home: Home, chosen: Settings, options: argparse.Namespace) -> None:
-    lock = Lock(home.lock) if options.lock_fd is None else Lock.from_fd(home.lock, options.lock_fd)
-    ours = leadership(home, chosen, lock, serve=True)
+async def _serve(home: Home, chosen: Settings, options: argparse.Namespace, ours: Leadership) -> None:
     loop, stops = asyncio.get_running_loop(), list[asyncio.Task[None]]()
     running = loop.create_task(ours.run() if options.handover_fd is None else take_over(ours, options.handover_fd))
     telling = loop.create_task(_tell(home, chosen, ours))
 
     def interrupted() -> None:
-        if stops:
+        if stops or not ours.lock.held:
             _say("leaving: what runs, runs on")
             running.cancel()
         else:

@@ -58,9 +58,9 @@ class Leadership:
     async def keep_running(self) -> None:
         """Hand over to a leader without a console; raises `HandOverError` when it does not take over."""
         self._resting = True
-        if not self.leads.is_set():
+        if self._term is None:
             return
-        await self._end_term()
+        await self._end_term(self._term)
         try:
             await self._hand_over()
         except (OSError, TimeoutError, HandOverError) as error:
@@ -112,10 +112,10 @@ class Leadership:
         await engine.ready.wait()
         self.leads.set()
 
-    async def _end_term(self) -> None:
-        if self._term is not None:
-            self._term.cancel()
-            await asyncio.wait([self._term])
+    async def _end_term(self, term: asyncio.Task[None]) -> None:
+        """Also one that has hardly begun: whoever takes over begins anew."""
+        term.cancel()
+        await asyncio.wait([term])
 
     async def _hand_over(self) -> None:
         """The child inherits the lock, so that there is no moment without a holder."""

@@ -38,6 +38,16 @@ def test_signals_leave_or_stop_the_models_and_a_follower_takes_over(alone: Box) 
     happens(lambda: not alone.processes())
 
 
+def test_a_follower_that_is_interrupted_stops_nothing(alone: Box) -> None:
+    first = alone.serve()
+    follower = alone.start("serve")
+    line(follower, "waiting")
+    follower.send_signal(signal.SIGINT)
+    line(follower, "leaving: what runs, runs on")
+    assert follower.wait(20) == 0
+    assert first.poll() is None
+
+
 def test_a_taken_port_is_named_by_serve_and_by_doctor(alone: Box) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

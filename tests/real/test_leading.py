@@ -151,6 +151,28 @@ async def test_console_stops_all_on_request(box: Box) -> None:
     await box.happens(lambda: not box.processes())
 
 
+async def test_console_left_while_its_engine_starts(box: Box) -> None:
+    async with console(box.env) as terminal:
+        await box.happens(lambda: box.leader() is not None)
+        terminal.close()
+        await terminal.ended()
+    await box.until(lambda view: view.context.leader_is_serve)
+    await box.running(ECHO, 2)
+
+    async with console(box.env) as terminal:
+        serve = box.leader()
+        assert serve is not None
+        await terminal.shows("serve leads")
+        os.kill(serve, signal.SIGTERM)
+        await box.happens(lambda: box.leader() not in (serve, None))
+        terminal.type("\x03")
+        await terminal.shows("keep running")
+        terminal.type("s")
+        assert await terminal.ended() == 0
+        await terminal.shows("all models are stopped")
+    assert box.processes() == {}
+
+
 async def stop_by_keys(terminal: Terminal) -> None:
     await terminal.shows("echo")
     terminal.type("q")

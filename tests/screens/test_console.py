@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from screens.actions import ACTIONS, keymap
 from screens.leave import LeaveDialog
 from screens.models import ModelsScreen
 from screens.widgets.table import Table
-from tests.fleet import StillFleet, model, painted, shows, until
+from tests.fleet import BOX, StillFleet, model, painted, shows, until
 from tests.screens import example
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +76,19 @@ async def test_nothing_that_could_run_is_nothing_to_ask_about() -> None:
     engine = Engine()
     await left(Console(StillFleet(model("off", ready=0, desired=0, state=State.STOPPED)), leaving=engine), "q")
     assert engine.done == ["stop"]
+
+
+async def test_a_box_that_is_still_being_started_is_asked_about() -> None:
+    engine = Engine()
+    fleet = StillFleet()
+    fleet.show(context=replace(BOX, leader_pid=None, headline="loading"))
+    app = Console(fleet, leaving=engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("q")
+        await shows(pilot, "Leave: the box is being started")
+        await pilot.press("k")
+        await until(pilot, lambda: engine.done)
+    assert engine.done == ["keep"]
 
 
 async def test_an_interrupt_asks_and_the_second_one_keeps_all_running() -> None:
