@@ -35,11 +35,20 @@ class Result(msgspec.Struct):
 
 class _Peek(msgspec.Struct):
     error: dict[str, Any] | None = None
-    usage: Tokens | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """Counts that are none cost nobody the answer."""
+        try:
+            return _tokens.decode(self.usage)
+        except msgspec.DecodeError:
+            return None
 
 
 _result = msgspec.json.Decoder(Result)
 _peek = msgspec.json.Decoder(_Peek)
+_tokens: msgspec.json.Decoder[Tokens | None] = msgspec.json.Decoder(Tokens | None)
 
 
 class Callbacks:
@@ -63,7 +72,7 @@ class Callbacks:
         if peek.error is not None:
             pending.fail(_failure(peek.error, bytes(result.data)))
         else:
-            pending.finish(bytes(result.data), peek.usage)
+            pending.finish(bytes(result.data), peek.tokens)
         await exchange.json(b'{"status":"ok"}')
 
     async def stream(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -95,10 +104,11 @@ class Callbacks:
         pending.starts = pending.starts or 1
         begun.add(result.request_id)
         if peek is not None and peek.error is not None:
+            begun.discard(result.request_id)
             pending.fail(_failure(peek.error, bytes(result.data)))
             return
         if peek is not None:
-            pending.tokens = peek.usage or pending.tokens
+            pending.tokens = peek.tokens or pending.tokens
             pending.push(b"data: " + msgspec.json.format(bytes(result.data), indent=-1) + b"\n\n", time.monotonic())
         if result.end:
             begun.discard(result.request_id)

@@ -22,6 +22,8 @@ LOST_QUEUE_S = 30.0
 FLUSH_S = 2.0
 POLL_S = 0.05
 
+_log = logging.getLogger(__name__)
+
 
 class Gateway:
     """Runs an API node inside a loop; queue and directory are the caller's to start and close."""
@@ -93,14 +95,21 @@ class Gateway:
         self._file.close()
 
     async def _tick(self) -> None:
+        """What fails once must not end the deadlines of all requests to come."""
         while True:
-            self._http.tick()
-            self.node.sweep()
-            self.app.inference.sweep()
-            self._file.flush()
-            if self._beater is not None:
-                self._beater.send(self.app.figures.beat(self.node.waiting, self._http.connections))
+            try:
+                self._look()
+            except Exception:
+                _log.exception("a tick failed")
             await asyncio.sleep(self._config.limits.tick_s)
+
+    def _look(self) -> None:
+        self._http.tick()
+        self.node.sweep()
+        self.app.inference.sweep()
+        self._file.flush()
+        if self._beater is not None:
+            self._beater.send(self.app.figures.beat(self.node.waiting, self._http.connections))
 
     async def _follow_queue(self) -> None:
         """A queue that is away for a moment is nobody's business."""

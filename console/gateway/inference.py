@@ -101,6 +101,7 @@ class Inference:
         """At every tick: look after requests to which nothing may happen by itself."""
         now_s = time.monotonic()
         topics = {served.topic for served in self._directory.all()}
+        self._ensured &= topics
         for pending in self._node.all():
             name = pending.served.name
             if not (pending.served.topic in topics or pending.starts):

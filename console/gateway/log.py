@@ -50,13 +50,17 @@ class LogFile:
             os.close(self._fd)
 
     def _rotate(self, path: Path) -> None:
+        """Nothing changes unless there is a new file: a closed descriptor's number may be the next client's."""
+        new = path.with_name(f"{path.name}.new")
+        fresh = _append(new)
         for n in range(KEPT - 1, 0, -1):
             older = path.with_name(f"{path.name}.{n}")
             if older.exists():
                 older.rename(path.with_name(f"{path.name}.{n + 1}"))
         path.rename(path.with_name(f"{path.name}.1"))
+        new.rename(path)
         os.close(self._fd)
-        self._fd = _append(path)
+        self._fd = fresh
 
 
 class LogHandler(logging.Handler):

@@ -87,6 +87,15 @@ async def test_an_original_worker_answers_whole(tmp_path: Path) -> None:
         assert (await post(node, "/res", b'{"request_id":7}'))[0] == 400
 
 
+async def test_counts_that_make_no_sense_cost_nobody_the_answer(tmp_path: Path) -> None:
+    async with box(tmp_path, compat=True) as node, node.client() as client:
+        asking = asyncio.create_task(client.chat.completions.create(**HI))
+        task = await taken(node)
+        body = completion("text").replace(b'"prompt_tokens":3', b'"prompt_tokens":-99999999999999999999999')
+        await post(node, "/res", b'{"request_id":"%s","data":%s}' % (task.request_id.encode(), body))
+        assert (await asking).choices[0].message.content == "text"
+
+
 async def test_an_original_workers_error_gets_a_status(tmp_path: Path) -> None:
     async with box(tmp_path, compat=True) as node, node.client() as client:
         asking = asyncio.create_task(client.chat.completions.create(**HI))

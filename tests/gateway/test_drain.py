@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import resource
 from pathlib import Path
 
 import openai
@@ -92,6 +94,31 @@ async def test_one_line_a_request_says_who_what_and_how_it_ended(tmp_path: Path)
     assert first.endswith(f"ms smollm2 {request_id} -")
     assert second.endswith(" model_not_found")
     assert "secret prompt" not in second
+
+
+def test_a_log_that_cannot_be_rotated_is_written_on_and_to_nobody_else(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "gateway.log")
+    log.add("x" * ROTATE_BYTES)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        log.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    reading, writing = os.pipe()
+    try:
+        log.add("a secret of another client")
+        log.flush()
+        os.set_blocking(reading, False)
+        with pytest.raises(BlockingIOError):
+            os.read(reading, 1)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    log.add("last")
+    log.close()
+    assert (tmp_path / "gateway.log").read_text() == "last\n"
+    assert (tmp_path / "gateway.log.1").read_text().endswith("x\na secret of another client\n")
 
 
 def test_the_log_is_rotated_and_bounded(tmp_path: Path) -> None:

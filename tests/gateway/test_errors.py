@@ -7,11 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
 
+from operator_embed.directory import Served
 from tests.gateway.harness import (
     HI,
     MODEL,
@@ -139,6 +140,30 @@ async def test_nobody_free_in_time_is_504_and_leaves_nothing_in_the_queue(tmp_pa
         status, error, headers = await post(node, json.dumps({**HI, "stream": stream}).encode())
         await node.emptied()
     assert (status, error["code"], headers["x-should-retry"]) == (504, "queue_timeout", "true")
+
+
+async def test_deadlines_are_kept_after_a_fault_of_ours(tmp_path: Path) -> None:
+    async with box(tmp_path, timeout_s=1, limits=QUICK) as node:
+        models, node.directory.models = node.directory.models, cast(list[Served], [None])
+        await until(lambda: "a tick failed" in (tmp_path / "gateway.log").read_text())
+        node.directory.models = models
+        assert (await post(node, json.dumps(HI).encode()))[0] == 504
+
+
+async def test_a_topic_that_was_dropped_with_its_model_is_made_anew(tmp_path: Path) -> None:
+    async with box(tmp_path, limits=QUICK) as node, node.client() as client:
+        worker = await node.serving()
+        await client.chat.completions.create(**HI)
+        await worker.close()
+        node.directory.models.clear()
+        began_s = node.gateway.node.clock()
+        await until(lambda: node.gateway.node.clock() - began_s > 3 * QUICK.tick_s)
+        await node.queue.drop(MODEL.topic)
+        node.directory.models.append(MODEL)
+        asking = asyncio.create_task(client.chat.completions.create(**HI))
+        await until(lambda: node.gateway.node.waiting or asking.done())
+        await node.serving()
+        assert (await asking).choices
 
 
 async def test_a_worker_that_takes_too_long_is_504_cancelled_and_not_retried(tmp_path: Path) -> None:
