@@ -16,7 +16,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
-from operator_embed.fleet.fleet import Fleet, FleetError
+from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
 from operator_embed.fleet.models import State
 from screens.actions import BY_ID, Scope, bindings
 from screens.base import FleetApp, FleetScreen
@@ -228,8 +228,10 @@ class Console(FleetApp):
             await screen.narrow(screen.query_one(f"#{view}", Table), text)
 
     async def action_back(self) -> None:
-        """One level up; never leaves the console."""
-        if len(self.screen_stack) > 1:
+        """To now, then one level up; never leaves the console."""
+        if self.travels:
+            self.look_at(None)
+        elif len(self.screen_stack) > 1:
             self.pop_screen()
 
     def action_leave(self) -> None:
@@ -289,7 +291,24 @@ class Console(FleetApp):
 
     def action_pause(self) -> None:
         """Hold the display, or go on."""
-        self.paused = None if self.paused else self.fleet.view()
+        self.look_at(None if self.paused else self.fleet.view())
+
+    def action_step_back(self) -> None:
+        """Show what was before."""
+        self.travel(self.past.before((self.paused or self.fleet.view()).at_s))
+
+    def action_step_forward(self) -> None:
+        """Show what came next."""
+        self.travel(self.past.after((self.paused or self.fleet.view()).at_s))
+
+    def travel(self, view: FleetView | None) -> None:
+        """Hold the display at a view of the past, or where it is when there is none farther on."""
+        self.look_at(view or self.paused or self.fleet.view())
+        self.travels = True
+
+    def look_at(self, view: FleetView | None) -> None:
+        """Hold the display at a view, or go on with the newest."""
+        self.paused, self.travels = view, False
         if isinstance(self.screen, FleetScreen):
             self.screen.take_newest()
             self.screen.watch_view()
