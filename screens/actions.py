@@ -198,6 +198,8 @@ ACTIONS = (
     Action(id="chat.new_line", keys="ctrl+j", title="new line", help="A new line in the prompt."),
     Action(id="chat.stop", keys="escape", title="stop", help="Stop the answer; again: leave."),
     Action(id="chat.again", keys="ctrl+r", title="try again", help="Ask the last question again."),
+    Action(id="chat.beside", keys="ctrl+o", title="second model",
+           help="A second model beside it, asked the same; again: without it."),
     Action(id="chat.settings", keys="ctrl+t", title="settings", help="System prompt and temperature."),
 
     Action(id="dialog.apply", keys="enter", title="apply",

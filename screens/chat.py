@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import ClassVar
 
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Horizontal
 from textual.events import Key
 from textual.widgets import TextArea
-from textual.worker import Worker
 
-from operator_embed.fleet.fleet import Fleet, FleetError
+from operator_embed.fleet.fleet import Fleet
 from screens.actions import Hint, Scope, bindings
 from screens.base import FleetScreen
 from screens.chat_settings import ChatSettingsDialog
-from screens.chat_text import Settings, Turn, lines, messages
-from screens.pace import joined
+from screens.chat_text import Settings
+from screens.conversation import Conversation
+from screens.pick import PickDialog
 from screens.text import title
 from screens.widgets.head import Fields
-from screens.widgets.pager import Pager
-
-PAUSE_S = 0.08
-"""A stream is painted at most this often."""
 
 
 class Prompt(TextArea):
@@ -36,7 +34,7 @@ class Prompt(TextArea):
 
 
 class ChatScreen(FleetScreen):
-    """A conversation with one model, through the API node as any client has it."""
+    """Asks one model, or two side by side, through the API node as any client does."""
 
     CSS_PATH = "chat.tcss"
     SCOPES: ClassVar[tuple[Scope, ...]] = ("chat",)
@@ -47,82 +45,83 @@ class ChatScreen(FleetScreen):
         Hint("chat.stop"),
         Hint("chat.again"),
         Hint("chat.settings", wide="system prompt, temperature"),
+        Hint("chat.beside"),
     )
 
     prompt = getters.query_one("#prompt", Prompt)
-    pager = getters.query_one(Pager)
 
     def __init__(self, fleet: Fleet, key: str) -> None:
         super().__init__(fleet)
         self.key = key
-        self.turns: Sequence[Turn] = ()
         self.settings = Settings()
-        self.answering: Worker[None] | None = None
 
     def body(self) -> ComposeResult:
-        yield Pager(id="conversation", wrap=True)
+        with Horizontal(id="conversations"):
+            yield Conversation(self.fleet, self.key)
         yield Prompt(id="prompt", placeholder="Ask something", compact=True, highlight_cursor_line=False)
 
     def on_mount(self) -> None:
         super().on_mount()
         self.prompt.focus()
 
-    def totals(self, wide: bool) -> Fields:
-        model = next((m for m in self.view.models if m.key == self.key), None)
-        state = f"{model.ready}/{model.desired} ready" if model else "deleted"
-        return title(f"Models > {self.key.partition('/')[2]} > test", state, *self.settings.says)
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """The one with the model of this screen, and that beside it."""
+        return list(self.query(Conversation))
 
     @property
     def is_answering(self) -> bool:
-        """Whether an answer is being streamed."""
-        return self.answering is not None and self.answering.is_running
+        """Whether any answer is being streamed."""
+        return any(one.is_answering for one in self.conversations)
 
-    def paint(self, turns: Sequence[Turn]) -> None:
-        """Show the conversation as it is now."""
-        self.turns = turns
-        self.pager.show(lines(turns))
-
-    @work(exclusive=True, group="answer")
-    async def ask(self, before: Sequence[Turn], prompt: str) -> None:
-        """Stream the answer to one more question."""
-        turn = Turn(prompt=prompt)
-        self.pager.following = True
-        self.paint((*before, turn))
+    def totals(self, wide: bool) -> Fields:
         model = next((m for m in self.view.models if m.key == self.key), None)
-        stream = self.fleet.requests.chat(
-            model.model if model else self.key.partition("/")[2],
-            messages(self.turns, self.settings),
-            temperature=self.settings.temperature,
-        )
-        try:
-            async for pieces in joined(stream, PAUSE_S):
-                for piece in pieces:
-                    turn = turn.plus(piece)
-                self.paint((*before, turn))
-            turn = turn.end()
-        except FleetError as refusal:
-            turn = turn.end(str(refusal))
-        self.paint((*before, turn))
+        state = f"{model.ready}/{model.desired} ready" if model else "deleted"
+        names = [one.name_of_model for one in self.conversations]
+        return title(f"Models > {', '.join(names)} > test", state if len(names) == 1 else "", *self.settings.says)
+
+    async def as_objects(self) -> object:
+        """The conversations, each answer with what it cost."""
+        return [
+            {"model": one.name_of_model, "turns": [asdict(turn) for turn in one.turns]} for one in self.conversations
+        ]
 
     def action_send(self) -> None:
         prompt = self.prompt.text.strip()
         if prompt and not self.is_answering:
             self.prompt.clear()
-            self.answering = self.ask(self.turns, prompt)
+            for one in self.conversations:
+                one.ask(prompt, self.settings)
 
     def action_new_line(self) -> None:
         self.prompt.insert("\n")
 
     def action_again(self) -> None:
-        if self.turns and not self.is_answering:
-            self.answering = self.ask(self.turns[:-1], self.turns[-1].prompt)
+        asked = [one.turns[-1].prompt for one in self.conversations if one.turns]
+        if asked and not self.is_answering:
+            for one in self.conversations:
+                one.ask_again(asked[0], self.settings)
 
     def action_stop(self) -> None:
-        if self.answering and self.is_answering:
-            self.answering.cancel()
-            self.paint((*self.turns[:-1], self.turns[-1].stop()))
+        if self.is_answering:
+            for one in self.conversations:
+                one.stop()
         else:
             self.app.pop_screen()
+
+    @work
+    async def action_beside(self) -> None:
+        """Choose a second model, or be left with one."""
+        if beside := self.conversations[1:]:
+            await beside[0].remove()
+        else:
+            others = [model for model in self.view.models if model.key != self.key]
+            if not others:
+                self.notify("there is no other model to put beside it", severity="warning")
+            elif key := await self.app.push_screen_wait(PickDialog("A second model beside it", others)):
+                await self.query_one("#conversations").mount(Conversation(self.fleet, key))
+        self.set_class(len(self.conversations) > 1, "-beside")
+        self.watch_view()
 
     @work
     async def action_settings(self) -> None:

@@ -94,6 +94,63 @@ async def test_a_refusal_is_in_plain_words_and_can_be_tried_again() -> None:
 
 
 @pytest.mark.anyio
+async def test_two_models_answer_the_same_question_side_by_side() -> None:
+    fleet = StillFleet(model("smollm2", model="smol"), model("qwen3-32b"), model("phi-4"))
+    fleet.requests.pieces = ANSWER
+    async with Console(fleet).run_test(size=(120, 40)) as pilot:
+        await pilot.press("slash", *"smol", "enter", "t", "ctrl+o")
+        await shows(pilot, "A second model beside it")
+        await pilot.press("j", "enter")
+        await shows(pilot, "Models > smollm2, qwen3-32b > test")
+        await pilot.press(*"hi", "enter")
+        figures = "first token 0.21 s   41.3 tok/s   12 + 34 tokens   stop"
+        await until(pilot, lambda: any(line.count(figures) == 2 for line in painted(pilot.app)))
+        assert {asked[1] for asked in fleet.requests.asked} == {"smol", "qwen3-32b"}
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(fleet.requests.asked) == 4)
+        assert {asked[2] for asked in fleet.requests.asked} == {(("user", "hi"),)}
+        await until(pilot, lambda: not screen(pilot.app).is_answering)
+        await pilot.press("ctrl+o")
+        await shows(pilot, "Models > smollm2 > test")
+
+
+@pytest.mark.anyio
+async def test_a_second_model_that_comes_later_is_asked_by_trying_again() -> None:
+    fleet = StillFleet(model("smollm2"), model("phi-4"))
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", *"hi", "enter")
+        await until(pilot, lambda: fleet.requests.asked and not screen(pilot.app).is_answering)
+        await pilot.press("ctrl+o", "enter")
+        await shows(pilot, "phi-4, smollm2")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(fleet.requests.asked) == 3)
+        assert {asked[2] for asked in fleet.requests.asked} == {(("user", "hi"),)}
+
+
+@pytest.mark.anyio
+async def test_escape_stops_both_answers_before_it_leaves() -> None:
+    fleet = StillFleet(model("smollm2"), model("phi-4"))
+    fleet.requests.pieces = (Piece(text="endless"),)
+    fleet.requests.go_on.clear()
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("t", "ctrl+o", "enter")
+        await shows(pilot, "phi-4, smollm2")
+        await pilot.press(*"hi", "enter")
+        await until(pilot, lambda: any(line.count("endless") == 2 for line in painted(pilot.app)))
+        await pilot.press("escape")
+        await until(pilot, lambda: fleet.requests.cancelled == 2)
+        await until(pilot, lambda: any(line.count("stopped") == 2 for line in painted(pilot.app)))
+        assert isinstance(pilot.app.screen, ChatScreen)
+
+
+@pytest.mark.anyio
+async def test_without_another_model_there_is_none_to_put_beside_it() -> None:
+    async with Console(chatting()).run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("t", "ctrl+o")
+        await shows(pilot, "there is no other model")
+
+
+@pytest.mark.anyio
 async def test_system_prompt_and_temperature_are_sent() -> None:
     fleet = chatting()
     async with Console(fleet).run_test(size=(80, 24)) as pilot:
@@ -141,4 +198,13 @@ def test_chat_looks_right(snap_compare: Callable[..., bool], text: str, size: tu
     if text == "no replica":
         fleet.requests.refusals["chat"] = "qwen3-32b: no replica answered within 300 s; w on the model says why"
     run = still(lambda fleet: ChatScreen(fleet, KEY), text, *"capital?", "enter")
+    assert snap_compare(Console(fleet), terminal_size=size, run_before=run)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def test_two_models_look_right(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
+    fleet = box()
+    fleet.requests.pieces = ANSWER
+    keys = ("ctrl+o", "enter", *"capital?", "enter")
+    run = still(lambda fleet: ChatScreen(fleet, KEY), "tok/s", *keys)
     assert snap_compare(Console(fleet), terminal_size=size, run_before=run)
