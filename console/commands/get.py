@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Sequence
 
 from console.commands.box import chosen, key_of, name_of, no_such, note, on_box, warn_unled
-from console.commands.errors import CommandError
+from console.commands.errors import CommandError, UsageError
 from console.commands.table import Lines, printed
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.fleet.fleet import FleetView
 from operator_embed.fleet.models import ModelView
-from screens.model_columns import ON_CPU, ON_GPUS
+from screens.model_columns import columns_for
 from screens.widgets.columns import Column
 
 ALWAYS = ("NAME", "READY", "STATE", "BACKLOG", "OLDEST", "REQ/S", "TOK/S", "ENGINE", "AGE")
@@ -22,8 +22,12 @@ NAMESPACE: Column[ModelView] = Column("NAMESPACE", 10, lambda m, _: m.namespace)
 def models(options: argparse.Namespace) -> int:
     """List AIModels as a table, as names or as objects."""
 
+    whole = options.output in ("json", "yaml", "name")
+    if whole and options.watch:
+        raise UsageError(f"-w goes on with lines of a table; leave out -o {options.output}")
+
     async def act(fleet: BoxFleet) -> int:
-        if options.output in ("json", "yaml", "name"):
+        if whole:
             return await _objects(fleet, options)
         view = await fleet.known()
         warn_unled(view)
@@ -56,7 +60,7 @@ async def _objects(fleet: BoxFleet, options: argparse.Namespace) -> int:
 
 
 def _columns(view: FleetView, rows: Sequence[ModelView], *, wide: bool) -> Sequence[Column[ModelView]]:
-    named = {column.title: column for column in (ON_GPUS if view.gpus else ON_CPU)}
+    named = {column.title: column for column in columns_for(view)}
     titles = ALWAYS + ONLY_WIDE if wide else ALWAYS
     several = {row.namespace for row in rows} - {"default"}
     return (*([NAMESPACE] if several else []), *(named[title] for title in titles if title in named))

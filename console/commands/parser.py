@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -39,6 +40,17 @@ def whole(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, got {text!r}")
     return int(text)
+
+
+def temperature(text: str) -> float:
+    """A number that JSON can say."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    return number
 
 
 def port(text: str) -> str:
@@ -286,7 +298,7 @@ def _chat(verbs: Verbs) -> None:
     _names(chat)
     chat.add_argument("prompt", nargs="?", metavar="PROMPT", help="the question")
     chat.add_argument("--system", metavar="TEXT", help="what the model is told before")
-    chat.add_argument("--temperature", type=float, metavar="T", help="0 gives the same answer again")
+    chat.add_argument("--temperature", type=temperature, metavar="T", help="0 gives the same answer again")
     chat.add_argument("--max-tokens", type=whole, metavar="N", help="most tokens of an answer")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from console.commands.errors import CommandError, UsageError, tell
@@ -10,6 +11,7 @@ from operator_embed.box.database import StoreError
 from operator_embed.box.home import Home, HomeError
 from operator_embed.fleet.fleet import FleetError
 
+DISK = (errno.ENOSPC, errno.EDQUOT)
 EXPECTED = (CommandError, FleetError, HomeError, SettingsError, StoreError)
 
 
@@ -19,6 +21,8 @@ def report(error: Exception) -> int:
         tell(str(error))
     elif isinstance(error, OSError) and error.filename is not None:
         tell(f"{error.filename}: {error.strerror}")
+    elif isinstance(error, OSError) and error.errno in DISK:
+        tell(f"cannot write: {error.strerror}; make room and try again")
     else:
         tell(f"unexpected {type(error).__name__}: {error}".splitlines()[0] + _kept(error))
     return 2 if isinstance(error, UsageError) else 1

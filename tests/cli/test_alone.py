@@ -12,7 +12,7 @@ from console import __main__ as program
 from console import settings
 from console.commands.parser import parser
 from console.settings import Settings
-from tests.cli.box import Box, manifest
+from tests.cli.box import UPLION, Box, manifest
 
 
 @pytest.fixture
@@ -114,6 +114,8 @@ def test_every_verb_has_help_with_examples(verb: str, capsys: pytest.CaptureFixt
         (["scale", "x", "--pause", "--resume"], "not allowed with argument"),
         (["apply", "-f", "-", "--timeout", "soon"], "expected a time as 90s, 5m or 1h30m"),
         (["chat"], "the following arguments are required: NAME"),
+        (["chat", "x", "hi", "--temperature", "nan"], "expected a number from 0 on"),
+        (["chat", "x", "hi", "--temperature", "1e999"], "expected a number from 0 on"),
     ],
 )
 def test_mistakes_end_with_2(argv: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +123,19 @@ def test_mistakes_end_with_2(argv: list[str], says: str, capsys: pytest.CaptureF
         program.run(argv)
     assert ended.value.code == 2
     assert says in capsys.readouterr().err
+
+
+def test_objects_are_not_watched(alone: Box) -> None:
+    assert "leave out -o json" in alone.refuses("get", "models", "-w", "-o", "json", code=2)
+
+
+def test_a_result_that_cannot_be_written_is_one_line(alone: Box) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*UPLION, "crd"], env=alone.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "error: cannot write: No space left on device; make room and try again\n"
 
 
 def test_what_nobody_expected_is_a_line_and_a_log(alone: Box) -> None:
