@@ -28,6 +28,7 @@ from worker_embed.wire import (
     Verdict,
 )
 from worker_embed.wire import Final as FinalFrame
+from worker_embed.within import within
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 5.0
@@ -235,8 +236,7 @@ class NodeReply:
 
     async def _within(self, waiting: asyncio.Future[T], what: str) -> T:
         try:
-            async with asyncio.timeout(ANSWER_S):
-                return await waiting
+            return await within(ANSWER_S, waiting)
         except TimeoutError as error:
             raise NodeLost(f"API node {self._url}: no {what} for {ANSWER_S:g} s") from error
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from worker_embed.queue.nats_wire import Msg, OnMessage, Wire, WireError, dial
 from worker_embed.queue.port import QueueError
+from worker_embed.within import within
 
 NO_RESPONDERS: Final = "503"
 RECONNECT_S: Final = 0.1
@@ -96,25 +97,27 @@ class Link:
         `epoch`, and the answer is `None` in a later one. Raises `QueueError` after the time limit.
         """
         gate = self._linked if recovering else self._up
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self.timeout_s
         try:
-            async with asyncio.timeout(self.timeout_s):
-                while not self._closed:
-                    if not gate.is_set():
+            while not self._closed:
+                if not gate.is_set():
+                    async with asyncio.timeout_at(until_s):
                         await gate.wait()
-                    if epoch is not None and epoch != self.epoch:
-                        return None
-                    try:
-                        answer = await self._ask(subject, body, headers)
-                    except _Lost:
-                        continue
-                    return None if answer.status == NO_RESPONDERS else answer
-                raise self._failure("the connection was closed")
+                if epoch is not None and epoch != self.epoch:
+                    return None
+                try:
+                    answer = await self._ask(subject, body, headers, until_s - loop.time())
+                except _Lost:
+                    continue
+                return None if answer.status == NO_RESPONDERS else answer
+            raise self._failure("the connection was closed")
         except TimeoutError:
             raise self._failure("does not answer") from None
         except WireError as error:
             raise self._failure(str(error)) from None
 
-    async def _ask(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> Msg:
+    async def _ask(self, subject: str, body: bytes, headers: Mapping[str, str] | None, within_s: float) -> Msg:
         if self._wire is None:
             raise _Lost
         if len(body) > self._wire.max_payload - HEADER_ROOM:
@@ -124,7 +127,7 @@ class Link:
         self._asked[token] = answer
         try:
             self._wire.publish(subject, body, f"{self._inbox}.{token}", headers)
-            return await answer
+            return await within(within_s, answer)
         finally:
             del self._asked[token]
 

@@ -119,8 +119,7 @@ class Wire(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > UNSENT_BYTES:
             raise WireError("it does not read")
         if headers:
-            fields = "".join([f"{name}: {value.translate(_LINE_BREAKS)}\r\n" for name, value in headers.items()])
-            head = f"{VERSION}\r\n{fields}\r\n".encode()
+            head = _head(headers)
             line = f"HPUB {subject} {reply} {len(head)} {len(head) + len(body)}\r\n".encode()
             self._write(b"%b%b%b\r\n" % (line, head, body))
         else:
@@ -258,6 +257,14 @@ class Wire(asyncio.Protocol):
         self._pongs.append(asyncio.get_running_loop().create_future())
         self._write(b"PING\r\n")
         self._beat = asyncio.get_running_loop().call_later(PING_S, self._ping)
+
+
+def _head(headers: Mapping[str, str]) -> bytes:
+    """Headers as they travel; a break in a value, as in an error of several lines, becomes a space."""
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if not fields.count("\n") == fields.count("\r") == len(headers):
+        fields = "".join([f"{name}: {value.translate(_LINE_BREAKS)}\r\n" for name, value in headers.items()])
+    return f"{VERSION}\r\n{fields}\r\n".encode()
 
 
 async def dial(url: str, *, token: str, name: str, on_lost: Callable[[str], None]) -> Wire:
