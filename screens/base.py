@@ -22,7 +22,6 @@ from screens.saved import row_object
 from screens.widgets.head import Fields, Head, Tab
 from screens.widgets.hints import Hints
 from screens.widgets.painted import Kept
-from screens.widgets.painted import Kept
 from screens.widgets.table import Table
 
 if TYPE_CHECKING:
