@@ -52,8 +52,6 @@ class Controller:
     _windows: dict[str, Window] = field(default_factory=dict)
     _desired: dict[str, int] = field(default_factory=dict)
     """What the newest pass acted on, by key."""
-    _former: dict[str, set[str]] = field(default_factory=dict)
-    """Topics that an AIModel named before its spec was changed, by key, until none of its replicas reads them."""
     _news_due: bool = True
 
     async def watch(self) -> None:
@@ -166,16 +164,16 @@ class Controller:
         if before is not None and (model is None or before.uid != model.uid):
             self._forget(key)
         elif before is not None and model is not None and before.topic != model.topic:
-            self._former.setdefault(key, set()).add(before.topic)
+            self.queues.suspect(before.topic)
         if model is not None:
             self.models.put(model)
 
     def _forget(self, key: str) -> None:
         if model := self.models.drop(key):
+            self.queues.suspect(model.topic)
             self.workloads.forget(model)
         self._windows.pop(key, None)
         self._desired.pop(key, None)
-        self._former.pop(key, None)
         self.facts.observed.pop(key, None)
         self.facts.decisions.pop(key, None)
         self.facts.needs.pop(key, None)
@@ -205,11 +203,12 @@ class Controller:
             self.models.put(replace(model, status=status))
             self._show_models()
         self.changed()
-        if all(replica.current for replica in observed.replicas):
-            await self._drop_former(key)
         if model.deleted_s is not None and not observed.replicas:
             await self._finish(model)
-        elif not observed.ready == decision.desired == len(observed.replicas):
+            return
+        if self.queues.up:
+            await self._drop_former()
+        if not observed.ready == decision.desired == len(observed.replicas):
             self.keys.add(key, CHECK_AGAIN_S)
 
     def _tell_scaled(self, model: AIModel, decision: Decision) -> None:
@@ -219,17 +218,25 @@ class Controller:
         if before is not None and before != decision.desired and model.deleted_s is None:
             self.chronicle.scaled(model, before, decision)
 
-    async def _drop_former(self, key: str) -> None:
-        """Remove queues that only an older spec named."""
-        for topic in tuple(self._former.get(key, ())):
-            if not self.models.on(topic):
-                await self.queues.drop(topic)
-            self._former.get(key, set()).discard(topic)
+    async def _drop_former(self) -> None:
+        """Remove queues that only older specs named."""
+        while topic := self._former():
+            await self.queues.drop(topic)
+
+    def _former(self) -> str:
+        """A queue that no AIModel names and no worker of an older spec reads; empty when there is none."""
+        for topic in self.queues.suspects():
+            if self.models.on(topic):
+                self.queues.former.remove(topic)
+            elif not self.workloads.reads(topic):
+                return topic
+        return ""
 
     async def _finish(self, model: AIModel) -> None:
         """Nothing of it runs any more: its queue goes with the last AIModel that names it, the row goes last."""
-        if all(other.key == model.key for other in self.models.on(model.topic)):
-            await self.queues.drop(model.topic)
+        topic = model.topic
+        if all(other.key == model.key for other in self.models.on(topic)) and not self.workloads.reads(topic):
+            await self.queues.drop(topic)
         self.store.remove(model.key, uid=model.uid)
         self._forget(model.key)
         self._show_models()

@@ -96,7 +96,11 @@ class Engine:
         self._second: Second | None = None
         """The newest second of history, until it is published: with the view, so that followers wake once."""
         footprints, rings = self._ledger.footprints, self._telemetry.rings
+        topics = self._controller.queues
+        known = Note("topics", lambda: json.dumps(sorted(topics.known)), lambda text: topics.load(_texts(text)))
+        topics.keep = lambda: leave(self._store, [known])
         self._notes = (
+            known,
             Note("autoscaler windows", self._controller.export, self._controller.load),
             Note("energy", self._facts.energy.export, lambda text: self._facts.energy.load(text, now())),
             Note("footprints", lambda: json.dumps(footprints.peak_mib), lambda text: footprints.load(json.loads(text))),
@@ -270,3 +274,7 @@ class Engine:
             self._server.publish(builder.build(self._facts, self._now()), self._second)
             self._second = None
             await asyncio.sleep(VIEW_EVERY_S)
+
+
+def _texts(exported: str) -> list[str]:
+    return [str(text) for text in json.loads(exported)]

@@ -62,6 +62,7 @@ def worker_spec(
             "model": model.key,
             "uid": model.uid,
             "template": template,
+            "topic": model.topic,
             "gpus": ",".join(placed.uuids),
             "each_mib": f"{placed.each_mib:.1f}",
         },

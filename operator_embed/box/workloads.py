@@ -85,6 +85,10 @@ class Workloads:
         """The worker processes of one AIModel."""
         return [state for state in self.ledger.workers().values() if state.labels.get("model") == key]
 
+    def reads(self, topic: str) -> bool:
+        """Whether a worker takes requests from there, of an older spec perhaps."""
+        return any(state.labels.get("topic") == topic for state in self.ledger.workers().values())
+
     def short(self) -> set[str]:
         """Keys of the AIModels that wait for room."""
         return {key for key, waiting in self.waiting.items() if _short(waiting)}
