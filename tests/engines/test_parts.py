@@ -219,6 +219,7 @@ def test_engine_and_slots_follow_from_the_configuration(given: dict[str, Any], e
     [
         ({"engine": "warp"}, "UPLION_ENGINE: expected auto, llama, remote or static, got 'warp'"),
         ({"engine": "remote", "api_url": "api.openai.com"}, "API_URL: expected a base URL such as"),
+        ({"engine": "remote", "api_url": "https://h/v1", "api_key": "sk-\nsecret"}, "API_KEY: has characters that no"),
     ],
 )
 def test_engine_that_cannot_be_is_named(given: dict[str, Any], says: str) -> None:

@@ -135,6 +135,7 @@ async def test_stream_that_ends_without_done_is_an_error(box: Rig, upstream: Ups
         (failing(401, message="Incorrect API key provided: sk-***"), "AuthenticationError"),
         (failing(404, message="The model `m` does not exist"), "ConfigurationError"),
         (failing(429, message="You exceeded your quota", code="insufficient_quota"), "APIQuotaExceededError"),
+        (failing(402, message="Insufficient Balance"), "APIQuotaExceededError"),
     ],
 )
 async def test_what_is_wrong_with_the_model_is_told_and_forgotten(
@@ -158,6 +159,17 @@ async def test_rejected_key_shows_before_the_first_request(box: Rig, upstream: U
         await answers(box, 4)
     assert upstream.keys == {"Bearer sk-secret"}
     assert "sk-secret" not in box.events.read_text()
+
+
+async def test_key_that_the_api_repeats_is_told_to_nobody(box: Rig, upstream: Upstream) -> None:
+    upstream.next.append(failing(403, message="sk-secret may not use this"))
+    upstream.next.append(failing(401, message="Incorrect API key provided: sk-secret"))
+    async with box.working():
+        refused = await box.ask()
+        assert (await refused.final()).status == 403
+        assert (await (await box.ask()).final()).status == 200
+    assert fault(refused)["message"] == "[redacted] may not use this"
+    assert "Incorrect API key provided: [redacted]" in box.events.read_text()
 
 
 async def test_api_that_cannot_be_reached_costs_no_attempt(box: Rig, upstream: Upstream) -> None:

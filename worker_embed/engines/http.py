@@ -18,6 +18,8 @@ from worker_embed.wire import ErrorKind, error_body
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECT_S = 10.0
+KEY_BYTES = 8
+"""Shorter keys are words such as `none`, for servers that want some key."""
 KEEP_ALIVE_S = 4.0
 """Below the 5 s of common servers: a connection that they just closed would look like a failed attempt."""
 
@@ -66,6 +68,7 @@ class HttpRelay:
     def __init__(self, base_url: str, judge: Callable[[Refusal], Exception], key: str = "") -> None:
         self._base = base_url.rstrip("/")
         self._judge = judge
+        self._key = key.encode()
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
@@ -81,7 +84,7 @@ class HttpRelay:
             async with self._post(job, "application/json") as answer:
                 body = await _bounded(answer)
                 if answer.status != HTTPStatus.OK:
-                    raise self._judge(_refusal(job.path, answer, body))
+                    raise self._judge(self._refusal(job.path, answer, body))
                 return body
 
     async def stream(self, job: Job) -> AsyncGenerator[list[bytes], None]:
@@ -90,7 +93,7 @@ class HttpRelay:
         with self._faults():
             async with self._post(job, "text/event-stream") as answer:
                 if answer.status != HTTPStatus.OK:
-                    raise self._judge(_refusal(job.path, answer, await _bounded(answer)))
+                    raise self._judge(self._refusal(job.path, answer, await _bounded(answer)))
                 async for data in answer.content.iter_any():
                     payloads = events.feed(data)
                     done = b"[DONE]" in payloads
@@ -108,13 +111,22 @@ class HttpRelay:
             async with self._session.get(
                 urljoin(f"{self._base}/", path), timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False
             ) as answer:
-                return answer.status, await _bounded(answer)
+                refusal = self._refusal(path, answer, await _bounded(answer))
+                return refusal.status, refusal.body
         except (aiohttp.ClientError, TimeoutError, AttemptFailed) as error:
             raise Unavailable(_say(error), kind=ErrorKind.GENERAL, counts=False) from error
 
     async def close(self) -> None:
         """Drop all connections, and with them what is in flight."""
         await self._session.close()
+
+    def _refusal(self, path: str, answer: aiohttp.ClientResponse, body: bytes) -> Refusal:
+        """Some servers repeat a key that they refuse; it is neither the clients' nor a log's to read."""
+        if len(self._key) >= KEY_BYTES:
+            body = body.replace(self._key, b"[redacted]")
+        wait = answer.headers.get("Retry-After", "")
+        wait_s = float(wait) if wait.isascii() and wait.replace(".", "", 1).isdigit() else None
+        return Refusal(path=path, status=answer.status, body=body, retry_after_s=wait_s)
 
     def _post(self, job: Job, accept: str) -> Any:
         url = f"{self._base}/{job.path}"
@@ -142,12 +154,6 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
         if len(body) > MAX_ANSWER_BYTES:
             raise AttemptFailed(f"the engine's answer is longer than {MAX_ANSWER_BYTES} bytes")
     return bytes(body)
-
-
-def _refusal(path: str, answer: aiohttp.ClientResponse, body: bytes) -> Refusal:
-    wait = answer.headers.get("Retry-After", "")
-    wait_s = float(wait) if wait.isascii() and wait.replace(".", "", 1).isdigit() else None
-    return Refusal(path=path, status=answer.status, body=body, retry_after_s=wait_s)
 
 
 def _broken(error: aiohttp.ClientError) -> Exception:

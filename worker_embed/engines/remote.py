@@ -21,6 +21,8 @@ class RemoteEngine:
     def __init__(self, base_url: str, key: str, slots: int) -> None:
         if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).hostname:
             raise ConfigError(f"API_URL: expected a base URL such as https://api.openai.com/v1, got {base_url!r}")
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError("API_KEY: has characters that no HTTP header may have; was it copied whole?")
         self.slots = slots
         self._base_url, self._key = base_url, key
         self._relay: HttpRelay | None = None
@@ -71,7 +73,7 @@ def judge(refusal: Refusal) -> Exception:
             return Unavailable(said, kind=ErrorKind.CONFIGURATION, counts=True)
         case HTTPStatus.TOO_MANY_REQUESTS if _is_rate_limit(refusal):
             return Unavailable(said, kind=None, pause_s=refusal.retry_after_s, counts=False)
-        case HTTPStatus.TOO_MANY_REQUESTS:
+        case HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.PAYMENT_REQUIRED:
             return Unavailable(said, kind=ErrorKind.QUOTA, counts=True)
         case HTTPStatus.NOT_IMPLEMENTED:
             return ClientFault(refusal.status, refusal.envelope)
