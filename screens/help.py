@@ -10,7 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from operator_embed.fleet.fleet import Fleet
-from screens.actions import ACTIONS, Action, Hint, Scope, keys_text
+from screens.actions import ACTIONS, BY_ID, Action, Hint, Scope, keys_text
 from screens.base import ALWAYS, FleetScreen
 from screens.format import Tone
 from screens.widgets.columns import Column
@@ -34,12 +34,18 @@ class KeyRow:
 
 
 def key_rows(scopes: Sequence[Scope], keymap: Mapping[str, str], read_only: bool) -> Sequence[KeyRow]:
-    """The actions of `scopes` that have a key, in their order, with the keys of a key map."""
+    """The actions of `scopes` that have a key, in their order, with the keys of a key map.
+
+    Inner scopes come first: what is known everywhere has no key here that the map gave to one of them.
+    """
+    moved = {key for id_, keys in keymap.items() if BY_ID[id_].scope in scopes for key in keys.split(",")}
     return [
         KeyRow(action, keys, "read-only" if read_only and action.mutates else "")
         for scope in scopes
         for action in ACTIONS
-        if action.scope == scope and (keys := keys_text(action, keymap))
+        if action.scope == scope
+        and (keys := keys_text(action, keymap))
+        and (action.id in keymap or not moved.issuperset(action.keys.split(",")))
     ]
 
 

@@ -233,3 +233,6 @@ async def test_the_k9s_preset_chooses_a_span_by_digit_and_follows_with_s() -> No
         await shows(pilot, "stands still")
         assert seen(pilot, "old")
         assert isinstance(pilot.app.screen, LogsScreen)
+        await pilot.press("question_mark")
+        await shows(pilot, "The last 30 minutes.")
+        assert not seen(pilot, "GPUs and the processes on them.")

@@ -236,6 +236,12 @@ async def test_a_read_only_console_allows_changes_when_it_is_asked_to() -> None:
         await shows(pilot, "Scale m")
 
 
+async def test_a_narrow_read_only_console_still_says_how_to_change_that() -> None:
+    async with Console(StillFleet(model("m")), read_only=True).run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "gpu-01 · READ-ONLY")
+        await shows(pilot, "enter open  l logs  y yaml  w why  / filter  : go to  W allow changes  ? keys")
+
+
 async def test_trouble_is_said_before_read_only() -> None:
     down = ContextView(name="gpu-01", headline="QUEUE DOWN 14s", tone="error")
     app = Console(StillFleet(model("m"), context=down), read_only=True)
