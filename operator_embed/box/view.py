@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
+from typing import NamedTuple
 
+from operator_embed.aimodel import AIModel
 from operator_embed.box import gpu_rows
 from operator_embed.box.facts import Facts
 from operator_embed.box.failures import failures
+from operator_embed.box.model_figures import Figures, figures_of
 from operator_embed.box.model_rows import model_row, replica_row
 from operator_embed.box.queue_rows import queue_row
 from operator_embed.box.rows import Rows
@@ -17,11 +20,21 @@ from operator_embed.fleet.models import ModelView, ReplicaView
 from operator_embed.fleet.queues import QueueView
 
 
+class Made(NamedTuple):
+    """A row, and what it was made from."""
+
+    model: AIModel
+    figures: Figures
+    row: ModelView
+
+
 class ViewBuilder:
     """Builds one view after the other, so that unchanged rows can be told from changed ones."""
 
     def __init__(self) -> None:
         versions = itertools.count(time.time_ns() // 1_000)
+        self._made: dict[str, Made] = {}
+        """By key of the AIModel."""
         self._models: Rows[ModelView] = Rows(lambda: next(versions))
         self._replicas: Rows[ReplicaView] = Rows(lambda: next(versions))
         self._queues: Rows[QueueView] = Rows(lambda: next(versions))
@@ -33,7 +46,7 @@ class ViewBuilder:
 
     def build(self, facts: Facts, now_s: float) -> FleetView:
         """The view at Unix time `now_s`."""
-        models = self._models.keep([model_row(model, facts, now_s) for model in facts.models])
+        models = self._models.keep(self._model_rows(facts, now_s))
         owners = {model.topic: model for model in reversed(facts.models)}
         queues = self._queues.keep([queue_row(model, facts, now_s) for model in owners.values()])
         gpus = self._gpus.keep(gpu_rows.gpu_rows(facts, now_s))
@@ -57,6 +70,17 @@ class ViewBuilder:
             sources=self._sources.keep(facts.sources),
             at_s=now_s,
         )
+
+    def _model_rows(self, facts: Facts, now_s: float) -> list[ModelView]:
+        """Most AIModels of a large box do nothing, and their rows are not made again."""
+        before, self._made = self._made, {}
+        for model in facts.models:
+            figures = figures_of(model, facts, now_s)
+            made = before.get(model.key)
+            if made is None or made.model is not model or made.figures != figures:
+                made = Made(model, figures, model_row(model, figures))
+            self._made[model.key] = made
+        return [made.row for made in self._made.values()]
 
 
 def _context(facts: Facts, gpus: tuple[GpuView, ...], now_s: float) -> ContextView:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from operator_embed.aimodel import AIModel
 from operator_embed.autoscaler import Decision, bounds
-from operator_embed.box.telemetry import TopicTraffic
-from operator_embed.reconcile import Observed, Phase
-from worker_embed.queue.port import Backlog
+from operator_embed.box.model_figures import Figures
+from operator_embed.reconcile import Phase
 
 ADVICE = {
     "AuthenticationError": "Next: give it a valid key (apiKeyFrom) and apply.",
@@ -23,21 +22,16 @@ ADVICE = {
 }
 
 
-def why(
-    model: AIModel,
-    observed: Observed,
-    decision: Decision | None,
-    lying: Backlog | None,
-    traffic: TopicTraffic | None,
-    now_s: float,
-) -> str:
+def why(model: AIModel, figures: Figures) -> str:
     """Three sentences at the most, each with the numbers that it rests on."""
     if model.deleted_s is not None:
-        return f"It is being deleted: {len(observed.replicas)} replicas drain for up to 30 s, then they are stopped."
-    return " ".join(filter(None, (_load(observed, lying, traffic, now_s), _scale(model, decision), _fault(model))))
+        leaving = len(figures.observed.replicas)
+        return f"It is being deleted: {leaving} replicas drain for up to 30 s, then they are stopped."
+    return " ".join(filter(None, (_load(figures), _scale(model, figures.decision), _fault(model))))
 
 
-def _load(observed: Observed, lying: Backlog | None, traffic: TopicTraffic | None, now_s: float) -> str:
+def _load(figures: Figures) -> str:
+    lying, observed = figures.lying, figures.observed
     if lying is None:
         return "The queue does not answer, so nobody knows what waits."
     loading = [r for r in observed.replicas if r.phase in (Phase.STARTING, Phase.LOADING)]
@@ -50,8 +44,7 @@ def _load(observed: Observed, lying: Backlog | None, traffic: TopicTraffic | Non
         waiting += f", the oldest for {lying.oldest_age_s:.0f} s"
     if not observed.ready:
         return f"{waiting}; no replica can answer yet{', one loads' if loading else ''}."
-    answered = traffic.answered.per_s(now_s) if traffic else None
-    arrived = traffic.arrived.per_s(now_s) if traffic else None
+    answered, arrived = figures.answered_s, figures.arrived_s
     pace = f": {answered:.1f} a second are answered, {arrived:.1f} arrive" if answered and arrived is not None else ""
     return f"{waiting}, {lying.in_flight} run{pace}."
 

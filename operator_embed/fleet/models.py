@@ -56,6 +56,8 @@ class ModelView:
     """From the fleet's one counter: new whenever another field changes, also when a name is deleted and used again."""
     name: str
     namespace: str = "default"
+    context: str = ""
+    """Where it is, in a fleet of several contexts; empty in one."""
     type: str = "local"
     model: str = ""
     """Name on the wire: what the topic is named after."""
@@ -93,8 +95,12 @@ class ModelView:
     generates: bool = True
     """False for models that generate no tokens."""
     ttft_p95_s: float | None = None
+    kv_pct: float | None = None
+    """How much of the room for context its replicas use; `None` where no engine tells."""
     busy_pct: float | None = None
     """Use of the GPUs that it holds; of the CPU on a box without GPU."""
+    busy_stale: bool = False
+    """Who measures that is silent, and this is what was heard last."""
     on_gpu: bool = False
     vram_mib: float | None = None
     need: ReplicaNeed = ReplicaNeed()
@@ -142,6 +148,7 @@ class ReplicaView:
     restarts: int = 0
     started_s: float | None = None
     next_try_s: float | None = None
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

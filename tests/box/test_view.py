@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from operator_embed.box.facts import Facts
+from operator_embed.aimodel import Spec
+from operator_embed.box.facts import Facts, Hold
+from operator_embed.box.needs import Missing
 from operator_embed.box.news import News
 from operator_embed.box.sources import sources
 from operator_embed.box.telemetry import Telemetry
 from operator_embed.box.view import ViewBuilder
 from operator_embed.fleet.fleet import EventView
-from tests.box.rig import leading
+from operator_embed.fleet.models import ModelView
+from operator_embed.reconcile import Observed
+from tests.box.rig import Rig, leading
+from worker_embed.engines.llama_build import LlamaBuild
 from worker_embed.gpu.rings import Rings
-from worker_embed.report import WorkerBeat
+from worker_embed.gpu.samples import NO_GPU, HostSample, Sample, SessionSample
+from worker_embed.queue.port import Backlog
+from worker_embed.report import GatewayBeat, ModelCount, WorkerBeat
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +60,113 @@ async def test_rows_that_did_not_change_are_the_same_objects() -> None:
         assert third.models[0].version > max(row.version for row in first.models)
         assert third.models[1] is first.models[1]
         assert [row.busy for row in third.replicas] == [3, None]
+
+
+async def test_room_for_context_is_the_mean_of_the_replicas_that_tell() -> None:
+    async with leading() as rig:
+        rig.apply("a", replicas=2)
+        one, other = await rig.runs("a", 2)
+        builder = ViewBuilder()
+        assert builder.build(rig.facts, 1_000.0).models[0].kv_pct is None
+        rig.telemetry.hear(WorkerBeat(one, 1_000.0, 4, 3, 0, 0))
+        assert builder.build(rig.facts, 1_000.0).models[0].kv_pct is None
+        rig.telemetry.hear(WorkerBeat(one, 1_000.0, 4, 3, 0, 0, kv_pct=96.6))
+        assert builder.build(rig.facts, 1_000.0).models[0].kv_pct == 97
+        rig.telemetry.hear(WorkerBeat(other, 1_000.0, 4, 3, 0, 0, kv_pct=3.0))
+        assert builder.build(rig.facts, 1_000.0).models[0].kv_pct == 50
+
+
+async def test_use_stays_as_it_was_seen_last_until_nobody_knows() -> None:
+    async with leading() as rig:
+        rig.apply("a")
+        [name] = await rig.runs("a")
+        rig.facts.processes = rig.workers.states()
+        session = rig.facts.session(name) or 0
+        host = HostSample("cpu", 4, 1.0, 0.0, 1_024.0, (SessionSample(session, 2.0, 100.0),))
+        rig.telemetry.see(Sample(1_000.0, 1.0, "none", "", NO_GPU, host, ()))
+        builder = ViewBuilder()
+        told = [builder.build(rig.facts, at_s).models[0] for at_s in (1_000.0, 1_010.0, 1_301.0)]
+        assert [(row.busy_pct, row.busy_stale) for row in told] == [(50, False), (50, True), (None, True)]
+
+
+def unversioned(rows: tuple[ModelView, ...]) -> list[ModelView]:
+    return [replace(row, version=0) for row in rows]
+
+
+def tells(rig: Rig, name: str) -> None:
+    for ago_s in (1, 0):
+        beat = WorkerBeat(name, time.time() - ago_s, 4, 1, 90 - ago_s, 3 - ago_s, kv_pct=5.0)
+        rig.telemetry.hear(beat)
+
+
+def holds(rig: Rig, name: str) -> None:
+    rig.facts.holds = {name: Hold(gpus=("GPU-0",), each_mib=1.0)}
+    rig.facts.llama = LlamaBuild(version="1")
+
+
+def waits(rig: Rig, name: str) -> None:
+    rig.telemetry.backlog = {"model-m": Backlog(queued=7, in_flight=2, oldest_age_s=3.0)}
+    rig.telemetry.backlog_s = time.time()
+    rig.telemetry.tick(time.time(), rig.controller.topics, {})
+
+
+def answers(rig: Rig, name: str) -> None:
+    waits(rig, name)
+    for ago_s in (1, 0):
+        count = ModelCount("model-m", 20 - ago_s, 10 - ago_s, 0, 0, 0.25, None)
+        rig.telemetry.hear(GatewayBeat("gateway", time.time() - ago_s, 0, 0, [count]))
+
+
+CHANGES: dict[str, Callable[[Rig, str], None]] = {
+    "tells": tells,
+    "holds": holds,
+    "waits": waits,
+    "answers": answers,
+    "news": lambda rig, _: setattr(rig.facts, "news", News.of([event(1, model="default/m")])),
+    "need": lambda rig, _: rig.facts.needs.update({"default/m": Missing("WeightsMissing", "gone")}),
+    "decision": lambda rig, _: rig.facts.decisions.update(
+        {"default/m": replace(rig.facts.decisions["default/m"], desired=5)}
+    ),
+    "observed": lambda rig, _: rig.facts.observed.update({"default/m": Observed()}),
+    "queue": lambda rig, _: setattr(rig.facts, "queue_down_s", 1.0),
+    "restarts": lambda rig, name: setattr(
+        rig.facts, "processes", {name: replace(rig.workers.states()[name], restarts=3)}
+    ),
+    "spec": lambda rig, _: setattr(
+        rig.facts, "models", [replace(rig.model("m"), spec=Spec(type="local", model="m", replicas=9))]
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_row_is_made_again_when_anything_in_it_changed(change: str) -> None:
+    async with leading() as rig:
+        rig.apply("m")
+        [name] = await rig.runs("m")
+        await rig.settled()
+        rig.facts.processes = rig.workers.states()
+        rig.telemetry.backlog_s = time.time()
+        builder = ViewBuilder()
+        before = builder.build(rig.facts, time.time()).models
+        CHANGES[change](rig, name)
+        now_s = time.time()
+        after = builder.build(rig.facts, now_s).models
+        assert unversioned(after) == unversioned(ViewBuilder().build(rig.facts, now_s).models)
+        assert unversioned(after) != unversioned(before)
+
+
+async def test_a_row_is_not_made_again_while_nothing_changes() -> None:
+    async with leading() as rig:
+        rig.apply("m", replicas=0)
+        await rig.settled()
+        builder, made = ViewBuilder(), []
+        for _ in range(5):
+            await rig.poll()
+            now_s = time.time()
+            rig.telemetry.tick(now_s, rig.controller.topics, {})
+            builder.build(rig.facts, now_s)
+            made.append(builder._made["default/m"])
+        assert made[2] is made[3] is made[4]
 
 
 def test_news_finds_the_newest_of_each() -> None:

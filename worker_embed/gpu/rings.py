@@ -41,7 +41,7 @@ class Finished(NamedTuple):
 class Series:
     """Values by Unix second in a ring; NaN is a gap."""
 
-    __slots__ = ("finished", "first", "heard", "last", "values")
+    __slots__ = ("finished", "first", "heard", "last", "steady", "values")
 
     def __init__(self, second: int) -> None:
         self.values = NO_VALUES[:]
@@ -49,6 +49,8 @@ class Series:
         """No second before it was written since all were gaps."""
         self.last = self.heard = second - 1
         """Newest second written, newest second with a value."""
+        self.steady = second
+        """Every second since this one has the newest value."""
         self.finished: dict[tuple[float, int], Finished] = {}
         """By length and number of the parts that a reader asks for."""
 
@@ -67,6 +69,8 @@ class Series:
         elif missed < -1:
             for undone in range(second + 1, self.last + 1):
                 self.values[undone % SPAN_S] = NAN
+        if missed or value != self.values[self.last % SPAN_S]:
+            self.steady = second
         self.values[second % SPAN_S] = NAN if value is None else value
         self.first, self.last = min(self.first, second), second
         if value is not None:
@@ -84,6 +88,8 @@ class Series:
     def means(self, part_s: float, points: int, newest: int) -> History:
         """Of `points` parts of time up to part `newest`; those that nothing can be added to are computed once."""
         oldest = newest - points + 1
+        if self.is_steady(math.floor(oldest * part_s), math.floor(newest * part_s)):
+            return (self._newest,) * points
         known = self._known(part_s, points, oldest, newest)
         start = oldest + len(known)
         first = math.floor(start * part_s)
@@ -95,6 +101,19 @@ class Series:
             self.finished.clear()
         self.finished[part_s, points] = Finished(done, means[: max(0, done - oldest + 1)])
         return means
+
+    def mean(self, first: int, end: int) -> float | None:
+        """Of the seconds from `first` until before `end`."""
+        return self._newest if self.is_steady(first, first) else mean(self.between(first, end))
+
+    def is_steady(self, first: int, last: int) -> bool:
+        """Whether all from `first` to `last`, as far as it is known, is the newest value: most series are idle."""
+        return self.steady <= first and last < self.last + HOLD_S
+
+    @property
+    def _newest(self) -> float | None:
+        value = self.values[self.last % SPAN_S]
+        return None if value != value else value
 
     def _known(self, part_s: float, points: int, oldest: int, newest: int) -> History:
         """The means from part `oldest` on that need not be computed again."""
@@ -148,7 +167,7 @@ class Rings:
     def mean(self, name: str, first_s: float, end_s: float) -> float | None:
         """Of the seconds from `first_s` until before `end_s`; `None` where nothing is known."""
         series = self._series.get(name)
-        return mean(series.between(math.floor(first_s), math.floor(end_s))) if series else None
+        return series.mean(math.floor(first_s), math.floor(end_s)) if series else None
 
     def export(self) -> bytes:
         """All series, for `load` in another process of this machine; 14 KiB for a full hour of one."""
