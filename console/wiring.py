@@ -159,6 +159,7 @@ class EngineThread:
                     await self._leadership.run()
                 await asyncio.sleep(TRY_EVERY_S)
         finally:
+            self._loop = self._leadership = None
             self._lock.release()
 
     def _acquired(self) -> bool:
