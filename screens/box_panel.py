@@ -162,9 +162,10 @@ def _cell(gpu: GpuView) -> str:
 
 def _host(view: FleetView, read: ReadHistory, span_s: float, size: Size) -> Sequence[Spans]:
     """CPU and memory side by side, and below them what the models take of both."""
-    host, half = view.host, size.width // 2
+    host, half, silent = view.host, size.width // 2, view.gpu_panel.stale
+    cpu = stale(pct(host.cpu_pct), silent)
     cores = f"{host.cores} cores" if host.cores else ""
-    ram = f"{gib(host.ram_used_mib)}/{gib(host.ram_total_mib)} GiB"
+    ram = f"{stale(gib(host.ram_used_mib), silent)}/{gib(host.ram_total_mib)} GiB"
     models = "   ".join(
         f"{name}  {'?' if used is None else f'{used:.1f}'} cores, {gib(rss)} GiB" for name, used, rss in host.sessions
     )
@@ -174,7 +175,7 @@ def _host(view: FleetView, read: ReadHistory, span_s: float, size: Size) -> Sequ
         ram_room = max(4, size.width - 62 - 1)
         cpu_graph = graph(read("host/cpu", span_s, 2 * room), room, 1)[0]
         ram_graph = graph(read("host/ram", span_s, 2 * ram_room), ram_room, 1)[0]
-        text = f" {pct(host.cpu_pct):>3} %  {fit(cores, 11)} "
+        text = f" {cpu:>3} %  {fit(cores, 11)} "
         memory = f"RAM {ram}"
         pad = " " * max(2, half + 20 - len(text) - room - len(memory))
         return (((text, ""), (cpu_graph, "history"), (f"{pad}{memory}  ", ""), (ram_graph, "history")), below)
@@ -182,6 +183,6 @@ def _host(view: FleetView, read: ReadHistory, span_s: float, size: Size) -> Sequ
     name = ", ".join(part for part in (host.cpu_name, cores) if part)
     cpu_graphs = graph(read("host/cpu", span_s, 2 * room), room, 4)
     ram_graphs = graph(read("host/ram", span_s, 2 * room), room, 4)
-    text = f" {pct(host.cpu_pct):>3} %  {name}"
+    text = f" {cpu:>3} %  {name}"
     graphs: list[Spans] = [((f" {a}   {b}", "history"),) for a, b in zip(cpu_graphs, ram_graphs, strict=True)]
     return (((fit(text, half), ""), (f"RAM  {ram}", "")), *graphs, below)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from operator_embed.fleet.fleet import FailureView, FleetView
@@ -41,20 +42,39 @@ def _trend(model: ModelView) -> str:
     return "?" if model.queue_stale and model.backlog is not None else TREND[model.trend]
 
 
+def _unheard(model: ModelView) -> bool:
+    """With all of its sources silent, nobody tells its rates either."""
+    return model.queue_stale and model.store_stale
+
+
+def _req_s(model: ModelView) -> str:
+    return stale(rate(model.req_s), _unheard(model))
+
+
 def _tok_s(model: ModelView) -> str:
-    return count(model.tok_s) if model.generates else "-"
+    return stale(count(model.tok_s), _unheard(model)) if model.generates else "-"
+
+
+def _busy_is_old(model: ModelView) -> bool:
+    return model.store_stale or model.busy_stale
 
 
 def _busy_gpu(model: ModelView) -> str:
-    if not model.on_gpu:
-        return "-"
-    return stale(pct(model.busy_pct), model.store_stale)
+    return stale(pct(model.busy_pct), _busy_is_old(model)) if model.on_gpu else "-"
+
+
+def _vram(model: ModelView) -> str:
+    return stale(gib(model.vram_mib), _busy_is_old(model)) if model.on_gpu else "-"
 
 
 def _busy_cpu(model: ModelView) -> str:
     if model.busy_pct is None:
         return "?" if model.ready and model.type == "local" else "-"
-    return pct(model.busy_pct)
+    return stale(pct(model.busy_pct), _busy_is_old(model))
+
+
+def _kv(model: ModelView) -> str:
+    return "-" if model.kv_pct is None else stale(pct(model.kv_pct), _unheard(model))
 
 
 def _failure_tail(model: ModelView, at_s: float) -> str:
@@ -69,17 +89,25 @@ def _bounds(model: ModelView) -> str:
 
 
 def _flight(model: ModelView) -> str:
-    return f"{count(model.in_flight)}/{model.slots}"
+    return stale(f"{count(model.in_flight)}/{model.slots}", model.queue_stale)
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}s"
+def _first(model: ModelView) -> str:
+    return "-" if model.ttft_p95_s is None else stale(f"{model.ttft_p95_s:.1f}s", _unheard(model))
 
 
-def columns(busy: str, busy_text: Callable[[ModelView], str]) -> Sequence[Column[ModelView]]:
-    """The columns of SCREENS, with the use of GPUs or of the CPU."""
+CONTEXT: Column[ModelView] = Column("CONTEXT", 10, lambda m, _: m.context, middle=True, drop=1)
+NAMESPACE: Column[ModelView] = Column("NAMESPACE", 10, lambda m, _: m.namespace, middle=True, drop=1)
+
+
+@cache
+def columns(*, on_gpus: bool, contexts: bool = False, namespaces: bool = False) -> Sequence[Column[ModelView]]:
+    """With the use of GPUs or of the CPU, and with where a model is when there are several of either."""
+    busy, busy_text = ("GPU%", _busy_gpu) if on_gpus else ("CPU%", _busy_cpu)
     return (
         Column("", 1, lambda m, _: model_mark(m), tone=model_tone, gap=0),
+        *((CONTEXT,) if contexts else ()),
+        *((NAMESPACE,) if namespaces else ()),
         Column("NAME", 20, lambda m, _: m.name, middle=True, grow=True),
         Column("ENGINE", 7, lambda m, _: m.engine, drop=8, since=120),
         Column("TYPE", 6, lambda m, _: m.type, drop=20, since=160),
@@ -96,16 +124,18 @@ def columns(busy: str, busy_text: Callable[[ModelView], str]) -> Sequence[Column
         Column("FLIGHT", 6, lambda m, _: _flight(m), value=lambda m: m.in_flight, right=True, drop=11, since=160),
         Column("OLDEST", 6, lambda m, _: _oldest(m), value=lambda m: m.oldest_s, right=True, drop=2,
                tone=lambda m: waits(m) or quiet(_oldest(m))),
-        Column("REQ/S", 5, lambda m, _: rate(m.req_s), value=lambda m: m.req_s, right=True, drop=5,
-               tone=lambda m: quiet(rate(m.req_s))),
+        Column("REQ/S", 5, lambda m, _: _req_s(m), value=lambda m: m.req_s, right=True, drop=5,
+               tone=lambda m: quiet(_req_s(m))),
         Column("TOK/S", 6, lambda m, _: _tok_s(m), value=lambda m: m.tok_s, right=True, drop=3,
                tone=lambda m: quiet(_tok_s(m))),
-        Column("1ST p95", 7, lambda m, _: _seconds(m.ttft_p95_s), value=lambda m: m.ttft_p95_s, right=True,
+        Column("1ST p95", 7, lambda m, _: _first(m), value=lambda m: m.ttft_p95_s, right=True,
                drop=10, since=160),
         Column(busy, 4, lambda m, _: busy_text(m), value=lambda m: m.busy_pct, right=True, drop=4,
                tone=lambda m: quiet(busy_text(m))),
-        Column("VRAM", 6, lambda m, _: gib(m.vram_mib) if m.on_gpu else "-", value=lambda m: m.vram_mib,
+        Column("VRAM", 6, lambda m, _: _vram(m), value=lambda m: m.vram_mib,
                right=True, drop=12, since=160),
+        Column("KV %", 4, lambda m, _: _kv(m), value=lambda m: m.kv_pct, right=True, drop=11, since=160,
+               tone=lambda m: quiet(_kv(m))),
         Column("RESTARTS", 8, lambda m, _: count(m.restarts), value=lambda m: m.restarts, right=True,
                drop=13, since=160),
         Column("AGE", 4, lambda m, at_s: age(at_s - m.created_s), value=lambda m: -m.created_s, right=True,
@@ -115,14 +145,22 @@ def columns(busy: str, busy_text: Callable[[ModelView], str]) -> Sequence[Column
     )  # fmt: skip
 
 
-ON_GPUS = columns("GPU%", _busy_gpu)
-ON_CPU = columns("CPU%", _busy_cpu)
+ON_GPUS = columns(on_gpus=True)
+
+
+def columns_for(view: FleetView) -> Sequence[Column[ModelView]]:
+    """What tells the models of a view apart, and what they use."""
+    contexts, namespaces = ({getattr(m, name) for m in view.models} for name in ("context", "namespace"))
+    return columns(on_gpus=bool(view.gpus), contexts=len(contexts) > 1, namespaces=len(namespaces) > 1)
+
+
 FIELDS: Mapping[str, Callable[[ModelView], float | str | None]] = {
     "desired": lambda m: m.desired,
     "queued": lambda m: m.queued,
     "flight": lambda m: m.in_flight,
     "type": lambda m: m.type,
     "model": lambda m: m.model,
+    "context": lambda m: m.context,
     "namespace": lambda m: m.namespace,
     "degraded": lambda m: m.degraded,
 }
@@ -148,7 +186,7 @@ def totals(view: FleetView, wide: bool) -> Fields:
     backlog = (32 if wide else 28, _backlog(models, wide))
     req_s, tok_s = _sum([m.req_s for m in models]), _sum([m.tok_s for m in models])
     short = req_s is not None and req_s >= 10 and not wide
-    silent = req_s is not None and any(m.req_s is None for m in models)
+    silent = req_s is not None and any(m.req_s is None or _unheard(m) for m in models)
     rates: Fields = (
         (59 if wide else 48, ((f"{stale(count(req_s) if short else rate(req_s), silent)} req/s", ""),)),
         (71 if wide else 58, ((f"{stale(count(tok_s), silent)} tok/s", ""),)),
@@ -192,10 +230,11 @@ def _gpus(view: FleetView, wide: bool) -> Fields:
 
 
 def _host(view: FleetView, wide: bool) -> Fields:
-    cpu = f"CPU {pct(view.host.cpu_pct)} %"
+    silent = view.gpu_panel.stale
+    cpu = f"CPU {stale(pct(view.host.cpu_pct), silent)}{'' if silent and not wide else ' '}%"
     if not wide:
         return ((71, ((cpu, ""),)),)
-    ram = f"RAM {gib(view.host.ram_used_mib)}/{gib(view.host.ram_total_mib)} GiB"
+    ram = f"RAM {stale(gib(view.host.ram_used_mib), silent)}/{gib(view.host.ram_total_mib)} GiB"
     return ((83, ((cpu, ""),)), (93, ((ram, ""),)))
 
 

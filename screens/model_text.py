@@ -146,7 +146,7 @@ def _age(replica: ReplicaView, at_s: float) -> str:
 REPLICAS: Sequence[Column[ReplicaView]] = (
     Column("", 1, lambda r, _: replica_mark(r), tone=replica_tone, gap=0),
     Column("NAME", 15, lambda r, _: r.key, middle=True, grow=True),
-    Column("STATE", 8, lambda r, _: replica_word(r), tone=replica_tone, gap=3),
+    Column("STATE", 8, lambda r, _: stale(replica_word(r), r.stale), tone=replica_tone, gap=3),
     Column("ON", 7, lambda r, _: r.place or "-", least=6),
     Column("PID", 6, lambda r, _: _number(r.pid, lambda v: f"{v:.0f}"), right=True, since=100),
     Column("GiB", 6, lambda r, _: _number(r.mem_mib, gib), value=lambda r: r.mem_mib, right=True, least=4),

@@ -19,7 +19,7 @@ from screens.box_panel import box_lines
 from screens.first_run import first_run
 from screens.format import Spans
 from screens.model_actions import ModelActions
-from screens.model_columns import FAILURES, FIELDS, ON_CPU, ON_GPUS, totals
+from screens.model_columns import FAILURES, FIELDS, ON_GPUS, columns_for, totals
 from screens.saved import object_list
 from screens.widgets.head import Fields
 from screens.widgets.hints import Hints
@@ -99,7 +99,7 @@ class ModelsScreen(ModelActions):
 
     def draw(self) -> None:
         view = self.view
-        self.table.use(ON_GPUS if view.gpus else ON_CPU)
+        self.table.use(columns_for(view))
         self.table.show(view.models, view.at_s)
         self.query_one("#box", Lines).show(partial(box_lines, view, self.history))
         if not view.models:

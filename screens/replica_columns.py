@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from operator_embed.fleet.models import ReplicaView
-from screens.format import age, count, gib, pct, rate
+from screens.format import age, count, gib, pct, rate, stale
 from screens.tones import replica_mark, replica_tone, replica_word
 from screens.widgets.columns import Column
 
@@ -27,7 +27,7 @@ def _age(replica: ReplicaView, at_s: float) -> str:
 MARK: Column[ReplicaView] = Column("", 1, lambda r, _: replica_mark(r), tone=replica_tone, gap=0)
 NAME: Column[ReplicaView] = Column("NAME", 17, lambda r, _: r.key, middle=True, grow=True)
 MODEL: Column[ReplicaView] = Column("MODEL", 20, lambda r, _: r.model.partition("/")[2], middle=True, least=12, drop=4)
-STATE: Column[ReplicaView] = Column("STATE", 8, lambda r, _: replica_word(r), tone=replica_tone)
+STATE: Column[ReplicaView] = Column("STATE", 8, lambda r, _: stale(replica_word(r), r.stale), tone=replica_tone)
 ON: Column[ReplicaView] = Column("ON", 7, lambda r, _: r.place or "-")
 PID: Column[ReplicaView] = Column("PID", 6, lambda r, _: _known(str(r.pid), r.pid), value=lambda r: r.pid, right=True)
 GIB: Column[ReplicaView] = Column(

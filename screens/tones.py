@@ -44,6 +44,8 @@ def model_word(model: ModelView) -> str:
 
 def replica_mark(replica: ReplicaView) -> str:
     """As for models; one that runs and has a reason why it cannot answer counts as broken."""
+    if replica.stale:
+        return "?"
     if replica.state in BROKEN or fails(replica):
         return "!"
     if replica.state in CHANGING:

@@ -12,7 +12,7 @@ from operator_embed.box.fleet import BoxFleet
 from operator_embed.fleet.fleet import FleetView
 from screens.base import context_end
 from screens.format import Spans
-from screens.model_columns import FAILURES, ON_CPU, ON_GPUS, totals
+from screens.model_columns import FAILURES, columns_for, totals
 from screens.widgets.ascii import plain
 
 WIDE = 1_000
@@ -36,7 +36,7 @@ def _lines(view: FleetView) -> Iterator[str]:
     yield "  ".join(_text(part).strip() for _, part in totals(view, True))
     if view.models:
         yield ""
-        yield from table(ON_GPUS if view.gpus else ON_CPU, view.models, view.at_s)
+        yield from table(columns_for(view), view.models, view.at_s)
     yield ""
     yield f"Failures  {len(view.failures) or 'none'} now"
     if view.failures:

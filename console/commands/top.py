@@ -14,7 +14,7 @@ from operator_embed.fleet.fleet import FleetView
 from operator_embed.fleet.gpus import GpuView
 from operator_embed.fleet.models import ModelView
 from screens.format import gib, pct, stale
-from screens.model_columns import ON_CPU, ON_GPUS
+from screens.model_columns import columns_for
 from screens.widgets.columns import Column
 
 AGAIN_S = 2.0
@@ -49,7 +49,7 @@ def top(options: argparse.Namespace) -> int:
 
 
 def _lines(view: FleetView) -> Iterator[str]:
-    named = {column.title: column for column in (ON_GPUS if view.gpus else ON_CPU)}
+    named = {column.title: column for column in columns_for(view)}
     resident = {name: rss_mib for name, _, rss_mib in view.host.sessions}
 
     def memory(model: ModelView) -> str:

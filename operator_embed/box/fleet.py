@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from operator_embed.aimodel import AIModel
 from operator_embed.box.box_logs import BoxLogs
@@ -23,13 +23,16 @@ from operator_embed.box.lock import Lock
 from operator_embed.box.rows import Rows
 from operator_embed.box.store import Store
 from operator_embed.fleet.fleet import ContextView, EventView, FailureView, FleetView
-from operator_embed.fleet.models import History, ModelView, State
+from operator_embed.fleet.gpus import GpuView
+from operator_embed.fleet.models import History, ModelView, ReplicaView, State
+from operator_embed.fleet.queues import QueueView
 from operator_embed.fleet.text import safe_text
 
 if TYPE_CHECKING:
     from operator_embed.box.box_queues import BoxQueues
     from operator_embed.box.chronicle import Chronicle
 
+Aging = TypeVar("Aging", ReplicaView, QueueView, GpuView)
 TRY_EVERY_S = 0.25
 TICK_S = 1.0
 CHANGES_EVERY_S = 0.25
@@ -204,6 +207,10 @@ class BoxFleet:
             last,
             context=replace(context, headline=headline),
             models=models,
+            replicas=_aged(last.replicas),
+            queues=_aged(last.queues),
+            gpus=_aged(last.gpus),
+            gpu_panel=replace(last.gpu_panel, stale=True),
             events=events,
             failures=self._failures.keep(failures),
             at_s=self._clock(),
@@ -237,6 +244,13 @@ def _shows(view: FleetView, stored: Sequence[AIModel]) -> bool:
     """Whether a leader made this view after it had read these AIModels."""
     seen = {row.key: row.generation for row in view.models}
     return view.context.leader_pid is not None and all(seen.get(m.key, 0) >= m.generation for m in stored)
+
+
+def _aged(rows: tuple[Aging, ...]) -> tuple[Aging, ...]:
+    """Rows as they were seen last, marked as old."""
+    if all(row.stale for row in rows):
+        return rows
+    return tuple(row if row.stale else replace(row, stale=True, version=row.version + 1) for row in rows)
 
 
 def _unwatched(model: AIModel, row: ModelView | None) -> ModelView:

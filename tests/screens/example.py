@@ -51,7 +51,7 @@ MODELS = (
     model("qwen3-32b", engine="vllm", ready=1, desired=2, degraded="NothingFits", backlog=412, queued=396, in_flight=16,
           slots=16, trend=1, oldest_s=38.0, backlog_2min=RISES, req_s=2.9, tok_s=1180.0, busy_pct=99.0, on_gpu=True,
           failure="NothingFits", failure_count=1, failure_s=NOW_S - 130, min_replicas=1, max_replicas=2, threshold=100,
-          ttft_p95_s=6.2, vram_mib=75_366.0, model="Qwen/Qwen3-32B-AWQ", **old(3)),
+          ttft_p95_s=6.2, vram_mib=75_366.0, kv_pct=97.0, model="Qwen/Qwen3-32B-AWQ", **old(3)),
     model("reranker-v2-m3", req_s=0.8, generates=False, busy_pct=None, **old(9)),
     model("smollm2", req_s=0.4, tok_s=22.0, busy_pct=None, **old(12)),
     model("starcoder2-15b", ready=0, desired=0, state=State.STOPPED, slots=0, busy_pct=None, **old(40)),

@@ -339,3 +339,64 @@ async def test_states_have_their_marks_and_words() -> None:
 def replace_view(view: FleetView, **fields: object) -> FleetView:
     """A view with other fields; views compare by identity, so they are made anew."""
     return FleetView(**{**{name: getattr(view, name) for name in FleetView.__dataclass_fields__}, **fields})
+
+
+async def test_wide_says_what_one_line_can() -> None:
+    app = Console(example.fleet())
+    async with app.run_test(size=(200, 50)) as pilot:
+        await shows(pilot, "RESTARTS")
+        titles = line(app, "RESTARTS").split()
+        assert {"TYPE", "MODEL", "MIN-MAX", "VRAM", "FLIGHT", "1ST", "p95", "KV", "%", "RESTARTS"} <= set(titles)
+        qwen = line(app, "qwen3-32b ")
+        assert all(text in qwen for text in ("Qwen/Qwen3-32B-AWQ", " 1-2 ", " 73.6 ", " 16/16 ", " 6.2s ", " 97 "))
+        assert line(app, "bge-m3 ").split()[-3:] == ["-", "0", "9d"]
+
+
+async def test_what_tells_rows_apart_is_shown_when_there_is_more_than_one() -> None:
+    fleet = StillFleet(model("m"), model("n"))
+    app = Console(fleet)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "NAME ↓")
+        assert "NAMESPACE" not in line(app, "NAME ↓")
+        fleet.show(model("m", namespace="a"), model("m", key="b/m", namespace="b"))
+        await shows(pilot, "NAMESPACE")
+        assert " a          m " in painted(app)[3]
+        fleet.show(model("m", context="prod-eu"), model("m", key="eu/m", context="prod-us"))
+        await shows(pilot, "CONTEXT")
+        assert "prod-eu" in painted(app)[3]
+        fleet.show(model("m"))
+        await until(pilot, lambda: not any("CONTEXT" in text for text in painted(app)))
+
+
+async def test_a_silent_store_marks_what_it_told_and_the_queue_goes_on() -> None:
+    silent = model("qwen3-32b", ready=1, desired=2, degraded="NothingFits", backlog=412, trend=1, oldest_s=38.0,
+                   busy_pct=99.0, on_gpu=True, req_s=2.9, tok_s=1_180.0, store_stale=True)  # fmt: skip
+    app = Console(StillFleet(silent, gpus=(gpu(0),)))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "1/2? Degraded?     412▲")
+        assert line(app, "qwen3-32b").startswith(" ? qwen3-32b")
+        assert " 38s   2.9   1180  99?   1h" in line(app, "qwen3-32b")
+
+
+async def test_when_nobody_is_heard_every_figure_says_so() -> None:
+    unheard = model("m", backlog=412, oldest_s=38.0, in_flight=3, slots=4, busy_pct=99.0, on_gpu=True, vram_mib=1_024.0,
+                    kv_pct=50.0, ttft_p95_s=0.5, req_s=2.9, tok_s=1_180.0, store_stale=True,
+                    queue_stale=True)  # fmt: skip
+    app = Console(StillFleet(unheard, gpus=(gpu(0),)))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await shows(pilot, "1/1? Running?")
+        told = line(app, "1/1?").split()
+        for figure in ("412?", "3/4?", "38s?", "2.9?", "1180?", "0.5s?", "99?", "1.0?", "50?"):
+            assert figure in told
+
+
+async def test_a_silent_sampler_marks_what_it_measured() -> None:
+    held = model("m", busy_pct=99.0, busy_stale=True, on_gpu=True)
+    fleet = StillFleet(held, gpus=(gpu(0),))
+    app = Console(fleet)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shows(pilot, " 99? ")
+        assert "  m " in line(app, " 99? ")
+        fleet.show(replace(held, version=2, on_gpu=False), gpus=(), host=replace(example.HOST, cpu_pct=8.0),
+                   gpu_panel=replace(example.NO_GPU, stale=True))  # fmt: skip
+        await shows(pilot, "CPU 8? %")

@@ -75,8 +75,8 @@ STATES: dict[str, tuple[FleetView, str]] = {
     ),
     "no-leader": (
         FleetView(
-            context=box("NO LEADER", "error"), models=example.MODELS[:3], gpu_panel=example.NO_GPU, host=example.HOST,
-            at_s=NOW_S,
+            context=box("NO LEADER", "error"), host=example.HOST, gpu_panel=replace(example.NO_GPU, stale=True),
+            models=tuple(replace(m, queue_stale=True, store_stale=True) for m in example.MODELS[:3]), at_s=NOW_S,
         ),
         "NO LEADER",
     ),
