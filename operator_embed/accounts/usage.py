@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final as Constant
@@ -15,6 +15,7 @@ import msgspec
 
 from operator_embed.box.database import StoreError, connect, explained, transaction
 from operator_embed.box.parts import leaving
+from worker_embed.inflight import Inflight
 from worker_embed.queue.port import Delivery, Intake, Queue, QueueError, TopicSpec
 from worker_embed.wire import RESULT_TOPIC, Usage
 
@@ -43,6 +44,8 @@ _log = logging.getLogger(__name__)
 _decode: Constant = msgspec.json.Decoder(Usage).decode
 
 Row = tuple[str | int, ...]
+Taken = asyncio.Queue[Delivery | QueueError]
+"""Deliveries, and at the end what ended them."""
 
 
 class UsageWriter:
@@ -51,9 +54,12 @@ class UsageWriter:
     A record that was seen before changes nothing, so that a redelivery never counts twice.
     """
 
-    def __init__(self, queue: Queue, path: Path, now: Callable[[], float] = time.time) -> None:
-        """`path` is accounts.db, created where there is none."""
+    def __init__(
+        self, queue: Queue, path: Path, now: Callable[[], float] = time.time, *, inflight: Path | None = None
+    ) -> None:
+        """`path` is accounts.db, created where there is none; `inflight` names to others what is in our hands."""
         self._queue, self._path, self._now = queue, path, now
+        self._inflight = Inflight(inflight)
         self._connection: sqlite3.Connection | None = None
 
     async def run(self) -> None:
@@ -70,31 +76,53 @@ class UsageWriter:
                     await asyncio.sleep(RETRY_S)
             finally:
                 thread.submit(self._disconnect)
+                self._inflight.close()
 
     async def _consume(self, thread: ThreadPoolExecutor) -> None:
         await self._queue.ensure(TopicSpec(topic=RESULT_TOPIC, max_messages=MAX_WAITING))
         intake = await self._queue.consume(RESULT_TOPIC, CONSUMER)
+        taken: Taken = asyncio.Queue()
+        taking = asyncio.create_task(self._take(intake, taken))
         try:
             await intake.grant(BATCH)
             while True:
-                batch = await self._gather(intake)
+                batch = await self._gather(taken)
                 await self._write(intake, batch, thread)
                 await intake.grant(len(batch))
         except StoreError as error:
             _log.error("usage records wait in the queue: %s", error)
         finally:
+            taking.cancel()
             await intake.close()
+            while not taken.empty():
+                if isinstance(delivery := taken.get_nowait(), Delivery):
+                    await self._done(delivery, intake.nack(delivery))
 
-    async def _gather(self, intake: Intake) -> list[Delivery]:
-        """One delivery, and what else comes within a second."""
-        batch = [await intake.next()]
+    async def _take(self, intake: Intake, taken: Taken) -> None:
+        """Note each delivery as soon as it is here; who finds the note gives back what we had when we died."""
+        try:
+            while True:
+                delivery = await intake.next()
+                self._inflight.add(delivery.token)
+                taken.put_nowait(delivery)
+        except QueueError as error:
+            taken.put_nowait(error)
+
+    async def _gather(self, taken: Taken) -> list[Delivery]:
+        """One delivery, and what else comes within a second; raises the `QueueError` that ended the taking."""
+        batch = [_delivery(await taken.get())]
         try:
             async with asyncio.timeout(GATHER_S):
                 while len(batch) < BATCH:
-                    batch.append(await intake.next())
+                    batch.append(_delivery(await taken.get()))
         except TimeoutError:
             pass
         return batch
+
+    async def _done(self, delivery: Delivery, telling: Awaitable[None]) -> None:
+        """Tell the broker what became of a delivery; then it is in our hands no more."""
+        await telling
+        self._inflight.remove(delivery.token)
 
     async def _write(self, intake: Intake, batch: Sequence[Delivery], thread: ThreadPoolExecutor) -> None:
         """Commit, then acknowledge; when the disk refuses, the batch goes back uncounted and `StoreError` is raised.
@@ -112,12 +140,12 @@ class UsageWriter:
         try:
             await asyncio.get_running_loop().run_in_executor(thread, self._insert, rows)
         except StoreError:
-            await asyncio.gather(*(intake.nack(delivery, delay_s=RETRY_S) for delivery in batch))
+            await asyncio.gather(*(self._done(one, intake.nack(one, delay_s=RETRY_S)) for one in batch))
             raise
         for delivery, why in unreadable.items():
             _log.warning("usage record %s is unreadable: %s", delivery.id, why)
-            await intake.dead(delivery, reason="Unreadable", error=why)
-        await asyncio.gather(*(intake.ack(delivery) for delivery in batch if delivery not in unreadable))
+            await self._done(delivery, intake.dead(delivery, reason="Unreadable", error=why))
+        await asyncio.gather(*(self._done(one, intake.ack(one)) for one in batch if one not in unreadable))
 
     def _insert(self, rows: Sequence[Row]) -> None:
         """On the writer's own thread."""
@@ -163,3 +191,9 @@ class UsageWriter:
             if isinstance(value, str):
                 value.encode()
         return row
+
+
+def _delivery(taken: Delivery | QueueError) -> Delivery:
+    if isinstance(taken, QueueError):
+        raise taken
+    return taken

@@ -37,7 +37,7 @@ class Broker:
     """`None` until it was reached for the first time."""
     _there: asyncio.Event = field(default_factory=asyncio.Event)
     _orphaned: set[str] = field(default_factory=set)
-    """Deliveries that dead workers had in hand, until the broker has them back."""
+    """Deliveries that dead consumers had in hand, until the broker has them back."""
     _dead_s: float = 0.0
 
     @property
@@ -55,11 +55,12 @@ class Broker:
             self.told(up)
             await self._give_back()
 
-    async def write_usage(self, accounts: Path) -> None:
-        """Keep what the workers report as used, for ever."""
+    async def write_usage(self, accounts: Path, inflight: Path) -> None:
+        """Keep what the workers report as used, for ever; what whoever did so before had in hand goes back first."""
         await self._there.wait()
         assert self.queue is not None
-        await UsageWriter(self.queue, accounts).run()
+        await self.orphan(inflight)
+        await UsageWriter(self.queue, accounts, inflight=inflight).run()
 
     async def poll(self, topics: Iterable[str]) -> dict[str, int]:
         """Note what lies on each topic; returns how many requests were given up since the last call, by topic.
@@ -79,7 +80,7 @@ class Broker:
         return news
 
     async def orphan(self, inflight: Path) -> None:
-        """Give back what a dead worker had in hand by its file, so that another one takes it at once."""
+        """Give back what a dead consumer had in hand by its file, so that another one takes it at once."""
         self._orphaned.update(read_tokens(inflight))
         inflight.unlink(missing_ok=True)
         await self._give_back()

@@ -125,7 +125,7 @@ class Engine:
                 for_ever("the store's watch", self._controller.watch),
                 *(self._controller.work() for _ in range(RECONCILERS)),
                 for_ever("the queue", lambda: self._broker.run(self._queue_came)),
-                for_ever("usage records", lambda: self._broker.write_usage(self.home.root / "accounts.db")),
+                for_ever("usage records", self._write_usage),
                 for_ever("the look for llama.cpp", self._know_llama),
                 for_ever("the sampler", self._sample),
                 for_ever("the second's figures", self._every_second),
@@ -210,6 +210,9 @@ class Engine:
         self._chronicle.said("QueueBack" if up else "QueueLost", text, "queue", severe=not up)
         self._controller.wake_all()
         self._dirty.set()
+
+    async def _write_usage(self) -> None:
+        await self._broker.write_usage(self.home.root / "accounts.db", self.home.procs / "usage.inflight")
 
     # Figures
 

@@ -120,6 +120,6 @@ async def test_everything_at_once(box: Box, clients: Clients, steady: dict[str, 
 
 
 async def test_every_answer_is_in_the_accounts(box: Box) -> None:
-    """Who was killed may have had records in hand: these come again when their lease is over."""
+    """Who was killed may have had records in hand: whoever comes next gives them back."""
     await box.happens(lambda: usage(box).keys() >= ANSWERED)
     assert {usage(box)[id][0] for id in ANSWERED} == {"ok"}
