@@ -18,9 +18,8 @@ from textual.worker import WorkerFailed
 
 from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
 from operator_embed.fleet.models import State
-from screens.actions import BY_ID, Scope, bindings
+from screens.actions import Scope, bindings
 from screens.base import FleetApp, FleetScreen
-from screens.live import live_actions
 from screens.widgets.ascii import Ascii
 from screens.widgets.table import Table
 
@@ -181,51 +180,9 @@ class Console(FleetApp):
     @work
     async def action_command_line(self) -> None:
         """Ask for a command and run it on the screen below."""
-        from console.typed import COMMANDS, arguments
-        from screens.command import CommandLine
+        from console.typed import ask
 
-        live = live_actions(self.screen)
-        known = {mode: f"view {key}: {title}" for mode, (key, title, _) in VIEWS.items()}
-        known |= {word: command.help for word, command in COMMANDS.items()}
-        known |= {id_: entry.action.help for id_, entry in live.items()}
-        line = await self.push_screen_wait(CommandLine(known, arguments(self)))
-        word, _, argument = line.partition(" ")
-        try:
-            if word in COMMANDS:
-                await COMMANDS[word].run(self, argument.strip())
-            elif line in VIEWS:
-                self.go(line)
-            elif line in live:
-                await live[line]()
-            elif line:
-                raise FleetError(self.why_not(line))
-        except FleetError as refusal:
-            self.notify(str(refusal), severity="error", markup=False)
-
-    def why_not(self, line: str) -> str:
-        """Why a line that was typed does nothing."""
-        action = BY_ID.get(line)
-        if action is None:
-            return f"no command {line}; : and tab list them"
-        if action.mutates and self.read_only:
-            return f"{line} changes something, and this console is read-only: W allows it"
-        return f"{line} does nothing on this screen"
-
-    async def run_live(self, action: str) -> bool:
-        """Do an action if it is alive on this screen; returns whether it was."""
-        live = live_actions(self.screen).get(action)
-        if live:
-            await live()
-        return live is not None
-
-    async def narrow(self, view: str, text: str) -> None:
-        """Show of a view only the rows that match, or all of them for an empty text."""
-        if self.current_mode != view:
-            await self.switch_mode(view)
-        while len(self.screen_stack) > 1:
-            await self.pop_screen()
-        if isinstance(screen := self.screen, FleetScreen):
-            await screen.narrow(screen.query_one(f"#{view}", Table), text)
+        await ask(self)
 
     async def action_back(self) -> None:
         """To now, then one level up; never leaves the console."""

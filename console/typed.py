@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from operator_embed.fleet.fleet import FleetError
+from screens.actions import BY_ID
+from screens.base import FleetScreen
+from screens.command import CommandLine
 from screens.format import plural
+from screens.live import live_actions
+from screens.widgets.table import Table
 
 if TYPE_CHECKING:
     from console.app import Console
 
 ALL = "all"
+LOGS_OF_ROW = frozenset({"model.logs", "replica.logs", "gpu.logs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +31,46 @@ class Command:
     arguments: Callable[[Console], Sequence[str]] = lambda _: ()
 
 
-def arguments(app: Console) -> Mapping[str, Sequence[str]]:
-    """Words that others may follow, with those."""
-    return {word: values for word, command in COMMANDS.items() if (values := command.arguments(app))}
+async def ask(app: Console) -> None:
+    """Ask for a line, and do on the screen below what it says."""
+    live = live_actions(app.screen)
+    known = {name: f"view {key}: {title}" for name, (key, title, _) in zip(views(app), app.VIEWS, strict=True)}
+    known |= {word: command.help for word, command in COMMANDS.items()}
+    known |= {id_: entry.action.help for id_, entry in live.items()}
+    follow = {word: values for word, command in COMMANDS.items() if (values := command.arguments(app))}
+    line = await app.push_screen_wait(CommandLine(known, follow))
+    word, _, argument = line.partition(" ")
+    try:
+        if word in COMMANDS:
+            await COMMANDS[word].run(app, argument.strip())
+        elif line in views(app):
+            app.go(line)
+        elif line in live:
+            await live[line]()
+        elif line:
+            raise FleetError(why_not(app, line))
+    except FleetError as refusal:
+        app.notify(str(refusal), severity="error", markup=False)
+
+
+def why_not(app: Console, line: str) -> str:
+    """Why a line that was typed does nothing."""
+    action = BY_ID.get(line)
+    if action is None:
+        return f"no command {line}; : and tab list them"
+    if action.mutates and app.read_only:
+        return f"{line} changes something, and this console is read-only: W allows it"
+    return f"{line} does nothing on this screen"
+
+
+async def narrow(app: Console, view: str, text: str) -> None:
+    """Show of a view only the rows that match, or all of them for an empty text."""
+    if app.current_mode != view:
+        await app.switch_mode(view)
+    while len(app.screen_stack) > 1:
+        await app.pop_screen()
+    if isinstance(screen := app.screen, FleetScreen):
+        await screen.narrow(screen.query_one(f"#{view}", Table), text)
 
 
 def views(app: Console) -> Sequence[str]:
@@ -77,7 +120,9 @@ async def logs(app: Console, name: str) -> None:
         app.push_screen(LogsScreen(app.fleet, key, replica=name))
     elif name:
         raise no_such("model or replica", name, list(models(app)))
-    elif not await app.run_live("model.logs") and not await app.run_live("replica.logs"):
+    elif chosen := next((a for id_, a in live_actions(app.screen).items() if id_ in LOGS_OF_ROW), None):
+        await chosen()
+    else:
         raise FleetError(":logs NAME of a model or a replica; tab completes it")
 
 
@@ -91,7 +136,7 @@ async def dead(app: Console, _: str) -> None:
     if len(queues) == 1:
         app.push_screen(RequestsScreen(app.fleet, queues[0].key))
     else:
-        await app.narrow("queues", "dead>0")
+        await narrow(app, "queues", "dead>0")
 
 
 async def context(app: Console, _: str) -> None:
@@ -110,7 +155,7 @@ async def namespace(app: Console, name: str) -> None:
         return
     if name not in there and name != ALL:
         raise no_such("model in namespace", name, there)
-    await app.narrow("models", "" if name == ALL else f"namespace={name}")
+    await narrow(app, "models", "" if name == ALL else f"namespace={name}")
 
 
 async def doctor(app: Console, _: str) -> None:
