@@ -182,8 +182,9 @@ class FleetScreen(Screen[None], Kept):
         from screens.widgets.detail import Detail
 
         shown = self.query(Detail)
-        self.set_class(not shown, "-detail")
-        await (shown.remove() if shown else self.mount(Detail(of), after=of))
+        if shown or of.cursor:
+            self.set_class(not shown, "-detail")
+            await (shown.remove() if shown else self.mount(Detail(of), after=of))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave out what a read-only context refuses; the fleet refuses it as well."""

@@ -84,6 +84,20 @@ async def test_nothing_is_made_for_it_while_it_is_off() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("view", "12345")
+async def test_nothing_is_opened_where_there_is_nothing(view: str) -> None:
+    async with Console(StillFleet()).run_test(size=SMALL) as pilot:
+        await pilot.press(view)
+        await shows(pilot, f"[{view} ")
+        before = painted(pilot.app)
+        await pilot.press("v")
+        await pilot.press("question_mark", "escape")
+        await shows(pilot, f"[{view} ")
+        if view != "4":
+            assert painted(pilot.app) == before
+
+
+@pytest.mark.anyio
 async def test_a_message_that_its_line_cuts_is_said_in_full_where_the_focus_is() -> None:
     fleet = StillFleet(model("m"), failures=(failure("m", "EngineExited", LONG),))
     async with Console(fleet).run_test(size=SMALL) as pilot:
