@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -23,6 +24,7 @@ Tab = tuple[str, str, str]
 """Key, title and the app's action of one view."""
 
 
+@lru_cache
 def tabs_line(tabs: tuple[Tab, ...], active: str, width: int) -> tuple[tuple[str, str], ...]:
     """`[1 Models]  2 Replicas `: texts with their actions, keys alone where it is narrow; `active` is an action."""
     gap = " " if width >= WIDE_CELLS else ""
@@ -31,6 +33,12 @@ def tabs_line(tabs: tuple[Tab, ...], active: str, width: int) -> tuple[tuple[str
         (f"[{key} {title}]{gap}" if action == active else f" {key} {title} {gap}" if titled else f" {key} ", action)
         for key, title, action in tabs
     )
+
+
+@lru_cache
+def link(action: str) -> Style:
+    """Runs an action of the app when it is clicked; always the same, so that the one under the mouse stays lit."""
+    return Style.from_meta({"@click": f"app.{action}"})
 
 
 def placed(fields: Fields, width: int) -> Spans:
@@ -89,20 +97,19 @@ class Head(Painted):
         self._refresh_if_other()
 
     def _refresh_if_other(self) -> None:
-        wide = self.size.width >= WIDE_CELLS
-        fields = placed(self._fields(wide), self.size.width)
-        lines = (tabs_line(self._tabs, self._active, self.size.width), self._right(wide), fields)
+        width = self.size.width
+        wide = width >= WIDE_CELLS
+        lines = (tabs_line(self._tabs, self._active, width), self._right(wide), placed(self._fields(wide), width))
         before, self._lines = self._lines, lines
-        for y, same in enumerate((before[:2] == lines[:2], before[2] == lines[2])):
-            if not same:
-                self.refresh(Region(0, y, self.size.width, 1))
+        if other := [y for y, same in enumerate((before[:2] == lines[:2], before[2] == lines[2])) if not same]:
+            self.refresh(*(Region(0, y, width, 1) for y in other))
 
     def render_line(self, y: int) -> Strip:
         tabs, right, fields = self._lines
         base = self.look()
         if y == 1:
             return self._filled([Segment(text, self._style(tone)) for text, tone in fields])
-        left = [Segment(text, base + Style.from_meta({"@click": f"app.{action}"})) for text, action in tabs]
+        left = [Segment(text, base + link(action)) for text, action in tabs]
         room = self.size.width - sum(cell_len(text) for text, _ in tabs) - sum(cell_len(text) for text, _ in right) - 1
         between = Segment(" " * max(0, room), base)
         return self._filled([*left, between, *(self._trouble(text, tone) for text, tone in right)])

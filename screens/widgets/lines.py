@@ -42,9 +42,9 @@ class Lines(Painted):
         """Show what `compose` makes of the size, now and whenever the size changes."""
         self._made_of = compose
         before, self._lines = self._lines, tuple(compose(self.size))
-        for y in range(max(len(before), len(self._lines))):
-            if before[y : y + 1] != self._lines[y : y + 1]:
-                self.refresh(Region(0, y, self.size.width, 1))
+        height, width = max(len(before), len(self._lines)), self.size.width
+        if other := [y for y in range(height) if before[y : y + 1] != self._lines[y : y + 1]]:
+            self.refresh(*(Region(0, y, width, 1) for y in other))
 
     def on_resize(self, event: Resize) -> None:
         """Compose for the new size and draw all again."""

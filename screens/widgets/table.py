@@ -130,12 +130,14 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         self._copies = copies
         self._all = tuple(columns)
         self._columns: Placed[R] = ()
+        self._ticking: Sequence[Column[R]] = ()
         self._given: Sequence[R] = ()
         self._rows: Sequence[R] = ()
         self._index, self._at_s = 0, 0.0
         self._letters: Mapping[str, Column[R]] = {}
         self._typed = ""
         self._drawn: dict[int, tuple[object, ...]] = {}
+        """What the lines that are not empty were drawn for."""
         self._strips: LRUCache[tuple[object, ...], Strip] = LRUCache(512)
 
     @property
@@ -198,12 +200,16 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         self._draw_changes()
 
     def _draw_changes(self) -> None:
-        for y in range(self.size.height):
-            if self._drawn.get(y) != self._line_key(y):
-                self.refresh(Region(0, y, self.size.width, 1))
+        width, height = self.size
+        used = max(self._drawn, default=0) + 1, len(self._rows) - self.scroll_offset.y + 1, NOTE_LINE + 1
+        if other := [y for y in range(min(height, max(used))) if self._drawn.get(y, ()) != self._line_key(y)]:
+            self.refresh(*(Region(0, y, width, 1) for y in other))
 
     def render_line(self, y: int) -> Strip:
-        key = self._drawn[y] = self._line_key(y)
+        if key := self._line_key(y):
+            self._drawn[y] = key
+        else:
+            self._drawn.pop(y, None)
         if (strip := self._strips.get(key)) is None:
             strip = self._strips[key] = self._strip(y)
         left, width = self.scroll_offset.x, self.size.width
@@ -220,7 +226,7 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
             return ("head", self.head) if self.head[0] else (arrangement.title, arrangement.reverse, *self._letters)
         if (row := self._row_at(y)) is None:
             return ("note", self._why_empty()) if y == NOTE_LINE and not self._rows else ()
-        ticking = (c.text(row, self._at_s) + c.tail(row, self._at_s) for c, _ in self._columns if c.ticks)
+        ticking = [column.text(row, self._at_s) + column.tail(row, self._at_s) for column in self._ticking]
         here = row.key == self.cursor
         return (row.key, row.version, here, here and self.has_focus, row.key in self.arrangement.marked, *ticking)
 
@@ -287,6 +293,7 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         width = self.scrollable_content_region.width
         bar = self.size.width - width
         self._columns = lay_out(self._all, width, bar=bar, wide=self.has_class("-all-columns"))
+        self._ticking = [column for column, _ in self._columns if column.ticks]
         self._strips.clear()
         self._arrange()
         self.refresh()
