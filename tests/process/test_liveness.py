@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
 
@@ -46,6 +47,18 @@ async def test_a_frozen_child_is_killed_and_comes_back(bench: Bench) -> None:
     assert bench.deaths[0].silent_s is None
     assert await ready(supervisor, "a") != frozen
     await supervisor.stop_all(drain=False)
+
+
+async def test_a_child_with_its_hands_full_is_left_alone() -> None:
+    busy = await asyncio.create_subprocess_exec(sys.executable, "-c", "while True: pass")
+    try:
+        await until(lambda: (found := proc.stat(busy.pid)) and found.cpu_s > 0.2)
+        probe = awake(lambda: busy.pid)
+        assert await probe()
+        assert await answers("busy", probe, 4 * TICK_S)
+    finally:
+        busy.kill()
+        await busy.wait()
 
 
 async def test_a_child_that_answers_again_is_left_alone(bench: Bench) -> None:
@@ -105,7 +118,7 @@ async def test_a_late_answer_counts() -> None:
 
 
 def test_who_cannot_be_looked_at_is_not_accused() -> None:
-    assert proc.sleeps(2**22 + 1) is None
+    assert proc.pulse(2**22 + 1) is None
     assert asyncio.run(_twice(awake(lambda: 2**22 + 1))) == (True, True)
     assert asyncio.run(_twice(awake(lambda: None))) == (True, True)
 

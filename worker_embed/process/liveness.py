@@ -63,16 +63,17 @@ async def answers(id: str, probe: Probe, within_s: float) -> bool:
 
 
 def awake(pid: Callable[[], int | None]) -> Probe:
-    """A probe of a process that nobody can ask: has its first thread gone to sleep since the last question?
+    """A probe of a process that nobody can ask: has it worked, or its first thread slept, since the last question?
 
-    A loop that has timers does so all the time; one that is stopped, or waits for a lock for ever, does not.
+    A loop that has timers sleeps all the time, and one that has all its hands full works; one that is stopped, or
+    waits for a lock for ever, does neither.
     """
-    before: int | None = None
+    before: tuple[int, float] | None = None
 
     async def probe() -> bool:
         nonlocal before
         last, number = before, pid()
-        before = None if number is None else proc.sleeps(number)
+        before = None if number is None else proc.pulse(number)
         return before is None or before != last
 
     return probe

@@ -51,11 +51,16 @@ def stat(pid: int) -> Stat | None:
     )
 
 
-def sleeps(pid: int) -> int | None:
-    """How often the first thread of `pid` went to sleep by itself; `None` where the kernel does not say."""
+def pulse(pid: int) -> tuple[int, float] | None:
+    """How often the first thread of `pid` went to sleep by itself, and the CPU seconds of all its threads.
+
+    `None` where the kernel does not say.
+    """
+    if (found := stat(pid)) is None:
+        return None
     for line in _read(pid, "status").splitlines():
         if line.startswith(b"voluntary_ctxt_switches:"):
-            return int(line.split()[1])
+            return int(line.split()[1]), found.cpu_s
     return None
 
 
