@@ -11,6 +11,9 @@ from pathlib import Path
 import openai
 import pytest
 
+from console.settings import Settings
+from console.wiring import api_node
+from operator_embed.box.children import NodePlace
 from tests.gateway.harness import HI, MODEL, QUICK, box, read_reply, send_raw, until
 
 pytestmark = pytest.mark.anyio
@@ -178,6 +181,28 @@ async def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
     assert (reply.status, json.loads(reply.body)["error"]["code"]) == (503, "too_many_connections")
     assert reply.headers["x-should-retry"] == "true"
     assert again.status == 200
+
+
+async def test_a_node_whose_connections_are_all_taken_still_answers_for_its_leader(tmp_path: Path) -> None:
+    async with box(tmp_path, limits=replace(QUICK, connections=1, header_s=10)) as node:
+        place = NodePlace(
+            home=tmp_path,
+            queue_url="",
+            queue_token_file=tmp_path,
+            node_port=0,
+            beat=tmp_path,
+            events=tmp_path,
+            log=tmp_path,
+            out=tmp_path,
+        )
+        spec = api_node(place, Settings(api_port=node.port))
+        await until(lambda: not node.gateway.app.connections())
+        _, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        await until(lambda: node.gateway.app.connections())
+        for _ in range(20):
+            assert await spec.ready()
+        writer.close()
+    assert not await spec.ready()
 
 
 async def test_an_upgrade_that_nobody_asked_for_gets_no_second_request_in(tmp_path: Path) -> None:
