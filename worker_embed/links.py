@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-import aiohttp
-
 from worker_embed.reply import NodeLost
 
 
@@ -50,7 +48,7 @@ class Links(Generic[L]):
     async def _open(self, url: str) -> L:
         try:
             return await self._connect(url)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError) as error:
             raise NodeLost(f"API node {url}: {str(error) or type(error).__name__}") from error
 
 

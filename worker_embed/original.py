@@ -58,10 +58,26 @@ class OriginalLink:
             pass
 
 
-async def connect(session: aiohttp.ClientSession, url: str) -> OriginalLink:
-    """Open a WebSocket to an original's node."""
-    async with asyncio.timeout(TIMEOUT_S):
-        return OriginalLink(await session.ws_connect(url, heartbeat=TIMEOUT_S))
+class Originals:
+    """The connections to the original's API nodes that tasks share; needs a running loop."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self._links = Links(self._connect)
+
+    def reply(self, task: Task) -> OriginalReply:
+        return OriginalReply(self._session, self._links, task)
+
+    async def close(self) -> None:
+        await self._links.close()
+        await self._session.close()
+
+    async def _connect(self, url: str) -> OriginalLink:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return OriginalLink(await self._session.ws_connect(url, heartbeat=TIMEOUT_S))
+        except aiohttp.ClientError as error:
+            raise NodeLost(f"API node {url}: {error}") from error
 
 
 class OriginalReply:

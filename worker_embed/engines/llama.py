@@ -14,15 +14,18 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from worker_embed.config import SECRETS
-from worker_embed.engines.http import HttpRelay, Refusal
 from worker_embed.engines.llama_server import Listening, LlamaSpec
 from worker_embed.engines.port import AttemptFailed, ClientFault, EngineFailed, Figures, Job, Unavailable
 from worker_embed.weights import WeightsMissing, find_weights
 from worker_embed.wire import ErrorKind, error_body
+
+if TYPE_CHECKING:
+    from worker_embed.engines.http import HttpRelay, Refusal
 
 DEFAULT_CONTEXT = 4096
 LOOK_S = 30.0
@@ -86,6 +89,8 @@ class LlamaEngine:
         except OSError as error:
             raise EngineFailed(ErrorKind.GENERAL, f"the engine cannot be started: {error.strerror}") from error
         self._ended = asyncio.create_task(self._watch(self._process))
+        from worker_embed.engines.http import HttpRelay  # half of our own start, now that the server loads meanwhile
+
         answer = await _line(reading)
         if not answer:
             raise EngineFailed(ErrorKind.CONFIGURATION, f"the engine ended while loading: {await self.died()}")
