@@ -56,7 +56,7 @@ class Bench:
         self.ahead_s = 0.0
         """How far the clock is ahead of the real one."""
         self.owner_fails = False
-        """Whether the owner fails to deal with deaths."""
+        """Whether the owner fails to deal with deaths and changes."""
 
     def now(self) -> float:
         return time.time() + self.ahead_s
@@ -67,11 +67,16 @@ class Bench:
             if self.owner_fails:
                 raise ConnectionError("no queue to give deliveries back to")
 
+        def on_change(state: ProcessState) -> None:
+            self.told.append(state)
+            if self.owner_fails:
+                raise ConnectionError("no screen to tell it to")
+
         return Supervisor(
             self.home / "run" / "procs",
             home=self.home,
             environ=environ,
-            on_change=self.told.append,
+            on_change=on_change,
             on_death=on_death,
             backoff=backoff,
             patience=IMPATIENT,

@@ -134,7 +134,7 @@ async def test_changes_are_told_line_by_line(bench: Bench) -> None:
     assert not (bench.home / "a.events").exists()
 
 
-async def test_an_owner_that_fails_at_a_death_does_not_end_the_watch(bench: Bench) -> None:
+async def test_an_owner_that_fails_does_not_end_the_watch(bench: Bench) -> None:
     supervisor = bench.lead()
     bench.owner_fails = True
     supervisor.run(shell(bench.home, "a", "exit 1"))

@@ -317,7 +317,7 @@ class Keeper:
             self._changes.path.unlink(missing_ok=True)
         self._around.records.remove(self.state.id)
         self._around.on_gone(self.state.id)
-        self._around.on_change(replace(self.state, phase=Phase.GONE, next_try_s=None))
+        self._tell(replace(self.state, phase=Phase.GONE, next_try_s=None))
         self._settle()
 
     def _settle(self) -> None:
@@ -339,7 +339,14 @@ class Keeper:
             crashes=self._record.crashes if crashes is None else crashes,
         )
         self._around.records.save(self._record)
-        self._around.on_change(self.state)
+        self._tell(self.state)
+
+    def _tell(self, state: ProcessState) -> None:
+        """An owner that fails must not leave its process unwatched."""
+        try:
+            self._around.on_change(state)
+        except Exception:
+            _log.exception("%s: its change could not be dealt with", state.id)
 
 
 def _surface(task: asyncio.Task[None]) -> None:
