@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import msgspec
@@ -31,12 +33,22 @@ from console.gateway.pending import Pending
 from console.gateway.protocol import CONNECTION, GuardedHttp
 from operator_embed.directory import ModelDirectory, Served
 from worker_embed.queue.port import QueueError, QueueFull, Ref, TopicSpec
-from worker_embed.wire import MAX_BODY_BYTES, Header, Metadata, Task
+from worker_embed.wire import (
+    MAX_BODY_BYTES,
+    RESULT_TOPIC,
+    Header,
+    Metadata,
+    Task,
+    Tokens,
+    Usage,
+    UsageStatus,
+)
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
 _encode = msgspec.json.Encoder().encode
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +212,9 @@ class Inference:
         if ref is None:
             return
         if not pending.starts and pending.answer is None:
-            task = asyncio.get_running_loop().create_task(self._withdraw(ref))
-            self._aside.add(task)
-            task.add_done_callback(self._aside.discard)
+            self._do_aside(self._withdraw(ref))
+        if pending.starts and pending.failure is not None and not pending.concluded:
+            self._do_aside(self._record(pending))
         traffic = self._figures.of(pending.served.topic)
         now_s = time.monotonic()
         if pending.tokens is not None:
@@ -216,6 +228,31 @@ class Inference:
         else:
             traffic.answered += 1
             traffic.e2e.add(now_s, now_s - exchange.began_s)
+
+    def _do_aside(self, what: Coroutine[object, object, None]) -> None:
+        """Have it done without the client waiting for it."""
+        task = asyncio.get_running_loop().create_task(what)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    async def _record(self, pending: Pending) -> None:
+        """Write down a request whose workers cannot: a worker that wakes up and does so itself has the last word."""
+        namespace, _, name = pending.served.key.partition("/")
+        usage = Usage(
+            request_id=pending.request_id,
+            usage=Tokens(),
+            model=pending.served.model,
+            ai_model_name=name,
+            ai_model_namespace=namespace,
+            status=UsageStatus.ERROR,
+            attempt=pending.starts,
+            ended_ms=int(time.time() * 1000),
+        )
+        try:
+            # Under the worker's id the queue would drop the record that a worker may still send.
+            await self._queue.publish(RESULT_TOPIC, _encode(usage), id=f"{pending.request_id}-node")
+        except QueueError as error:
+            _log.error("%s: its usage record is lost: %s", pending.request_id, error)
 
     async def _withdraw(self, ref: Ref) -> None:
         with contextlib.suppress(QueueError):

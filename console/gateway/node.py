@@ -159,7 +159,8 @@ class Node:
             return Verdict.GONE
         starts = max(start.attempt, pending.starts + 1)
         if starts > self._max_attempts:
-            pending.fail(worn_out(starts - 1))
+            pending.starts = starts - 1
+            pending.fail(worn_out(pending.starts))
             return Verdict.DEAD
         if before is not None:
             self._drop(before)
@@ -210,6 +211,7 @@ class Node:
 
     def _conclude(self, link: Link, attempt: Attempt, final: Final) -> None:
         pending = attempt.pending
+        pending.concluded = True
         if final.status != 200:
             pending.tokens = final.usage
             pending.fail(upstream(final.status, final.body, final.retry_after_s))

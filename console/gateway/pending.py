@@ -29,6 +29,7 @@ class Pending:
         "_wake",
         "answer",
         "blocked_s",
+        "concluded",
         "deadline_s",
         "failure",
         "first_s",
@@ -65,6 +66,8 @@ class Pending:
         self.answer: bytes | None = None
         """The whole JSON answer; empty for a stream, whose bytes come out of `take`."""
         self.failure: Failure | None = None
+        self.concluded = False
+        """A worker said how it ended, and has written down what that took."""
         self.left = False
         self.over = False
         """It has an answer, a failure, or nobody waits."""

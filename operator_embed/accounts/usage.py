@@ -37,8 +37,15 @@ CREATE TABLE usage(
 ) STRICT
 """
 _INSERT: Constant = """
-INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(request_id) DO NOTHING
+INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(request_id) DO UPDATE SET
+  prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens,
+  total_tokens = excluded.total_tokens, status = excluded.status, attempt = excluded.attempt,
+  replica = excluded.replica, started_ms = excluded.started_ms, first_token_ms = excluded.first_token_ms,
+  ended_ms = excluded.ended_ms, written_ms = excluded.written_ms
+WHERE usage.replica = '' AND excluded.replica <> ''
 """
+"""An API node, which is no replica, writes of requests whose workers died; one that lives after all knows better."""
+
 
 _log = logging.getLogger(__name__)
 _decode: Constant = msgspec.json.Decoder(Usage).decode
@@ -51,7 +58,8 @@ Taken = asyncio.Queue[Delivery | QueueError]
 class UsageWriter:
     """The one consumer of `res-topic`: a batch is one transaction, acknowledged once it is on the disk.
 
-    A record that was seen before changes nothing, so that a redelivery never counts twice.
+    A record of a request that was seen before changes nothing, so that a redelivery never counts twice; only a worker's
+    takes the place of an API node's.
     """
 
     def __init__(

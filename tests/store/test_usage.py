@@ -91,6 +91,20 @@ async def test_a_record_becomes_one_row_however_often_it_comes(queue: MemoryQueu
     )
 
 
+@pytest.mark.parametrize("order", [("node", "worker"), ("worker", "node")])
+async def test_a_worker_has_the_last_word_over_an_api_node(
+    queue: MemoryQueue, tmp_path: Path, order: tuple[str, str]
+) -> None:
+    records = {"node": record("a", tokens=1, replica="", status="error"), "worker": record("a", tokens=9)}
+    for who in order:
+        await queue.publish(RESULT_TOPIC, records[who], id=who)
+        await write_all(queue, tmp_path / "accounts.db")
+    assert rows(tmp_path / "accounts.db", "count(*), total_tokens, status, replica") == (
+        *(1, 9),
+        *("cancelled", "m-x7k2q"),
+    )
+
+
 async def test_what_no_row_can_hold_becomes_a_dead_letter_and_the_rest_goes_on(
     queue: MemoryQueue, tmp_path: Path
 ) -> None:
