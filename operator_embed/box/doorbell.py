@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +33,7 @@ class Doorbell:
     """One who waits; a context manager, used on one event loop."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._path = folder / f"{os.getpid()}-{os.urandom(4).hex()}"
         self._socket: socket.socket | None = None
         self._rung = asyncio.Event()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sqlite3
 from dataclasses import dataclass
@@ -98,6 +97,8 @@ def newest(
 
 def _fold(event: Event) -> bytes:
     """Equal for events that differ only in numbers and ids; in a decision the numbers are what matters."""
+    import hashlib  # takes as long to load as all else here, and most commands record nothing
+
     message = event.message[:MAX_MESSAGE_CHARACTERS]
     shape = message if event.source in DECIDERS else re.sub(r"\w*\d\w*", "#", message)
     text = "\0".join((event.model, event.reason, event.source, shape))

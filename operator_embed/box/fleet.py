@@ -9,12 +9,11 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from operator_embed.aimodel import AIModel
-from operator_embed.box.box_logs import BoxLogs
 from operator_embed.box.box_models import BoxModels
-from operator_embed.box.box_requests import BoxRequests
 from operator_embed.box.database import StoreError
 from operator_embed.box.gpu_kill import BoxGpus
 from operator_embed.box.home import Home, HomeError
@@ -29,7 +28,9 @@ from operator_embed.fleet.queues import QueueView
 from operator_embed.fleet.text import safe_text
 
 if TYPE_CHECKING:
+    from operator_embed.box.box_logs import BoxLogs
     from operator_embed.box.box_queues import BoxQueues
+    from operator_embed.box.box_requests import BoxRequests
     from operator_embed.box.chronicle import Chronicle
 
 Aging = TypeVar("Aging", ReplicaView, QueueView, GpuView)
@@ -70,17 +71,28 @@ class BoxFleet:
         self.models = BoxModels(home.root, self.store, self.view)
         self.gpus = BoxGpus(self.view)
         self._queues: BoxQueues | None = None
-        self.logs = BoxLogs(home)
-        self.requests = BoxRequests(api_url)
+        self._api_url = api_url
 
     @property
     def queues(self) -> BoxQueues:
-        """Loaded when first used: most commands ask no queue."""
+        """Loaded when first used, as the facets below: most commands need none of them."""
         if self._queues is None:
             from operator_embed.box.box_queues import BoxQueues
 
             self._queues = BoxQueues(self._home)
         return self._queues
+
+    @cached_property
+    def logs(self) -> BoxLogs:
+        from operator_embed.box.box_logs import BoxLogs
+
+        return BoxLogs(self._home)
+
+    @cached_property
+    def requests(self) -> BoxRequests:
+        from operator_embed.box.box_requests import BoxRequests
+
+        return BoxRequests(self._api_url)
 
     def store(self) -> Store:
         """This process's connection; opened when first used. Raises `StoreError`, `HomeError`."""

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final as Constant
 
-import platformdirs
-
 MAX_SOCKET_PATH_BYTES: Constant = 107
 LONGEST_SOCKET_NAME: Constant = "bell/4194304-0123abcd"
 NETWORK_FILESYSTEMS: Constant = (
@@ -33,9 +31,9 @@ class Home:
 
     @classmethod
     def default(cls) -> Home:
-        """`$UPLION_HOME`, else the user's data folder."""
-        named = os.environ.get("UPLION_HOME")
-        return cls((Path(named) if named else platformdirs.user_data_path("uplion")).expanduser().absolute())
+        """`$UPLION_HOME`, else the user's data folder by the XDG Base Directory Specification."""
+        data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+        return cls(Path(os.environ.get("UPLION_HOME") or f"{data}/uplion").expanduser().absolute())
 
     @property
     def store(self) -> Path:

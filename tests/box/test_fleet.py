@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -143,3 +145,13 @@ async def test_a_home_that_cannot_be_used_is_shown() -> None:
             assert "Not a directory" in view.failures[0].message
         finally:
             await unusable.close()
+
+
+def test_a_command_that_only_looks_loads_little() -> None:
+    code = (
+        "import sys, operator_embed.box.fleet as f; from operator_embed.box.home import Home;"
+        "f.BoxFleet(Home.default(), 'http://127.0.0.1:1/v1');"
+        "print(*sorted({'hashlib', 'json', 'random', 'tempfile', 'yaml', 'operator_embed.box.box_logs',"
+        "'operator_embed.box.box_queues', 'operator_embed.box.box_requests'} & sys.modules.keys()))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""

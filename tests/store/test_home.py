@@ -85,3 +85,14 @@ def test_a_file_in_place_of_the_home_is_one_line(home: Home) -> None:
     home.root.write_text("")
     with pytest.raises(HomeError, match=f"{home.root}: "):
         home.prepare()
+
+
+def test_without_a_word_it_is_in_the_users_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("UPLION_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert Home.default().root == Path("/home/someone/.local/share/uplion")
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert Home.default().root == Path("/data/uplion")
+    monkeypatch.setenv("UPLION_HOME", "~/box")
+    assert Home.default().root == Path("/home/someone/box")
