@@ -1,7 +1,8 @@
 """How a child tells its engine what it is doing: lines in a file for what must not be lost, datagrams for figures.
 
 A state change is one JSON line `{"at": s, "reason": r, "message": m}` in the file named by `UPLION_EVENTS`. Figures go
-once a second as one msgpack datagram to the Unix socket named by `UPLION_BEAT`; nobody waits for them.
+once a second as one msgpack datagram to the Unix socket named by `UPLION_BEAT`; nobody waits for them. A worker sends
+`Told` there after each line, so that nobody has to look for lines often.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class GatewayBeat(msgspec.Struct, frozen=True, tag="gateway", array_like=True):
     """Requests published and not yet answered."""
     connections: int
     models: list[ModelCount]
+
+
+class Told(msgspec.Struct, frozen=True, tag="told", array_like=True):
+    """A line was written."""
 
 
 Beat = WorkerBeat | GatewayBeat

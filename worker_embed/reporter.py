@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from worker_embed.report import Change, WorkerBeat
+from worker_embed.report import Change, Told, WorkerBeat
 
 log = logging.getLogger("worker")
 
@@ -45,13 +45,18 @@ class Reporter:
                 os.close(descriptor)
         except OSError as error:
             log.warning("cannot tell %s: %s", reason, error)
+        else:
+            self._send(Told())
 
     def beat(self, figures: WorkerBeat) -> None:
         """Send figures to whoever listens; nobody is no error."""
-        if self._beat is not None:
-            with suppress(OSError):
-                self._socket.sendto(msgspec.msgpack.encode(figures), str(self._beat))
+        self._send(figures)
 
     def close(self) -> None:
         """Send no more."""
         self._socket.close()
+
+    def _send(self, datagram: WorkerBeat | Told) -> None:
+        if self._beat is not None:
+            with suppress(OSError):
+                self._socket.sendto(msgspec.msgpack.encode(datagram), str(self._beat))

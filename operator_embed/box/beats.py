@@ -11,18 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from worker_embed.report import Beat
+from worker_embed.report import Beat, Told
 
 log = logging.getLogger(__name__)
 MAX_BEAT_BYTES = 256 * 1024
 
 
 class Beats:
-    """Listens on a datagram socket and passes on what it understands."""
+    """Listens on a datagram socket: passes figures on, and has somebody look when a line was written."""
 
-    def __init__(self, path: Path, hear: Callable[[Beat], None]) -> None:
-        self._path, self._hear = path, hear
-        self._decode = msgspec.msgpack.Decoder(Beat).decode
+    def __init__(self, path: Path, hear: Callable[[Beat], None], look: Callable[[], None]) -> None:
+        self._path, self._hear, self._look = path, hear, look
+        self._decode = msgspec.msgpack.Decoder(Beat | Told).decode
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
@@ -49,4 +49,7 @@ class Beats:
                 except msgspec.MsgspecError as error:
                     log.warning("a figure was not understood: %s", error)
                     continue
-                self._hear(beat)
+                if isinstance(beat, Told):
+                    self._look()
+                else:
+                    self._hear(beat)

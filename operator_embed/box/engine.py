@@ -91,7 +91,7 @@ class Engine:
         )
         hello = Hello(PROTOCOL, self._controller.epoch, os.getpid(), settings.serve)
         self._server = ViewServer(home.engine_socket, hello, self._telemetry.rings)
-        self._beats = Beats(home.beat_socket, self._telemetry.hear)
+        self._beats = Beats(home.beat_socket, self._telemetry.hear, self._supervisor.look)
         self._broker = Broker(queue_url, home.nats / "token", self._telemetry, now, self._queue_told)
         self._second: Second | None = None
         """The newest second of history, until it is published: with the view, so that followers wake once."""

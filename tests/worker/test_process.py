@@ -17,7 +17,7 @@ import pytest
 
 from tests.worker.rig import Rig, rig
 from worker_embed.inflight import read_tokens
-from worker_embed.report import WorkerBeat
+from worker_embed.report import Told, WorkerBeat
 
 pytestmark = pytest.mark.anyio
 
@@ -111,18 +111,22 @@ async def test_deliveries_of_a_killed_worker_can_be_given_back(box: Rig) -> None
         assert (await ask.final()).status == 200
 
 
-async def test_figures_are_sent_every_second(box: Rig) -> None:
+async def test_figures_are_sent_every_second_and_a_line_is_told_at_once(box: Rig) -> None:
     address = box.folder / "beat"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(address))
         listener.setblocking(False)
         async with worker(box, UPLION_BEAT=str(address), MAX_PROCESS_NUM="7"):
             await (await box.ask()).final()
+            told: list[str] = []
             while True:
                 data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(listener, 4096), 20)
-                beat = msgspec.msgpack.decode(data, type=WorkerBeat)
-                if beat.done:
+                beat = msgspec.msgpack.decode(data, type=WorkerBeat | Told)
+                if isinstance(beat, Told):
+                    told = (box.folder / "events").read_text().splitlines()
+                elif beat.done:
                     break
+    assert [msgspec.json.decode(line)["reason"] for line in told] == ["Starting", "Loading", "Ready"]
     assert (beat.id, beat.slots, beat.busy, beat.tokens, beat.done) == ("m-abcde", 7, 0, 3, 1)
 
 

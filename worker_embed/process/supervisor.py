@@ -82,6 +82,11 @@ class Supervisor:
         if keeper := self._keepers.get(id):
             keeper.restart()
 
+    def look(self) -> None:
+        """Tell what children wrote to their events files since the last look; done anyway twice a second."""
+        for keeper in list(self._keepers.values()):
+            keeper.follow()
+
     def kill(self, id: str) -> None:
         """SIGKILL to all of it now; as after a crash it is started again."""
         if keeper := self._keepers.get(id):
@@ -128,7 +133,6 @@ class Supervisor:
         self._keepers.pop(id, None)
 
     def _follow(self) -> None:
-        """Look for new changes while there are children; most of the cost of looking is to wake up for it."""
+        """Most of the cost of looking is to wake up for it."""
         self._timer = asyncio.get_running_loop().call_later(_FOLLOW_EVERY_S, self._follow) if self._keepers else None
-        for keeper in list(self._keepers.values()):
-            keeper.follow()
+        self.look()
