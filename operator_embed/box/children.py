@@ -53,5 +53,5 @@ def fixed_children(home: Home, queue_url: str, settings: Settings) -> Iterator[P
             out=home.logs / "gateway.out",
         )
     )
-    yield replace(queue, alive=queue.ready)
+    yield queue
     yield replace(node, alive=node.ready)

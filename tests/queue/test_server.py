@@ -59,6 +59,19 @@ async def test_ready_only_while_a_server_speaks(tmp_path: Path) -> None:
         assert not await server.spec.ready()
 
 
+async def test_a_server_that_stores_nothing_more_is_not_alive_until_it_is_started_again(tmp_path: Path) -> None:
+    async with running_nats(tmp_path) as nats:
+        assert nats.spec.alive
+        assert await nats.spec.alive()
+        with nats.log.open("a") as log:
+            log.write("[1] [ERR] JetStream stream '$G > TASKS-m' critical write error: no space left on device\n")
+        assert await nats.spec.ready()
+        assert not await nats.spec.alive()
+        nats.kill()
+        await nats.start()
+        assert await nats.spec.alive()
+
+
 async def test_another_program_on_the_port_is_not_taken_for_a_server(tmp_path: Path) -> None:
     async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n")

@@ -13,10 +13,18 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+from worker_embed.process.files import tail_lines
 from worker_embed.process.spec import ProcessSpec, Stop
 
 OLDEST = (2, 10)
 """The first release that can write an acknowledged message to disk before it says so (`sync_interval: always`)."""
+
+STARTS = "Starting nats-server"
+CANNOT_WRITE = ("ritical write error", "JetStream failed to store a msg")
+"""What the server logs of a stream that takes nothing more, until the server is started again."""
+LOG_LINES = 1000
+ROOM_BYTES = 32 * 1024 * 1024
+"""With less than this on the disk a start would help nobody."""
 
 CONF = """\
 listen: "127.0.0.1:{port}"
@@ -93,14 +101,29 @@ def spec(folder: Path, port: int, log: Path) -> ProcessSpec:
     async def ready() -> bool:
         return await greets(port)
 
+    async def alive() -> bool:
+        """After a full disk it answers and stores nothing, also when there is room again."""
+        return await greets(port) and (writes(log) or shutil.disk_usage(folder).free < ROOM_BYTES)
+
     return ProcessSpec(
         id="nats-server",
         role="queue",
         argv=(str(server), "-c", str(conf)),
         ready=ready,
+        alive=alive,
         stop=Stop(drain_s=5.0, kill_s=5.0),
         log=log,
     )
+
+
+def writes(log: Path) -> bool:
+    """Whether the server that writes this log has met no disk that took nothing more since it was started."""
+    for line in reversed(tail_lines(log, LOG_LINES)):
+        if STARTS in line:
+            return True
+        if any(words in line for words in CANNOT_WRITE):
+            return False
+    return True
 
 
 async def greets(port: int) -> bool:
