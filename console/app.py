@@ -12,6 +12,7 @@ from textual import work
 from textual.actions import SkipAction
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.worker import WorkerFailed
@@ -125,6 +126,15 @@ class Console(FleetApp):
         module, _, name = place.rpartition(".")
         screen: FleetScreen = getattr(import_module(module), name)(self.fleet)
         return screen
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice, with patience."""
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from console.patient import PatientDriver
+
+        chosen = super().get_driver_class()
+        return PatientDriver if chosen is LinuxDriver else chosen
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What lines go through on their way to the terminal."""
