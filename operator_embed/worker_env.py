@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from operator_embed.aimodel import AIModel
+from operator_embed.aimodel import DEFAULT_MAX_PROCESS_NUM, AIModel
 from worker_embed.wire import RESULT_TOPIC
 
 
@@ -35,7 +35,7 @@ def worker_env(model: AIModel, place: Place) -> dict[str, str]:
         "MODEL_NAME": spec.model,
         "API_URL": spec.base_url or "",
         "API_KEY": spec.api_key or "",
-        "MAX_PROCESS_NUM": str(128 if spec.max_process_num is None else spec.max_process_num),
+        "MAX_PROCESS_NUM": str(spec.max_process_num or DEFAULT_MAX_PROCESS_NUM),
         "PULSAR_URL": place.queue_url,
         "PULSAR_TOKEN": "",
         "RES_TOPIC_NAME": RESULT_TOPIC,

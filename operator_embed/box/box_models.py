@@ -81,10 +81,10 @@ class BoxModels:
         def scaled(model: AIModel) -> AIModel:
             spec = _scaled(model, change)
             annotations = dict(model.annotations)
-            if change.paused:
-                annotations[PAUSED] = str(model.status.desired)
-            elif change.paused is False:
+            if spec.msg_backlog_threshold is None or change.paused is False:
                 annotations.pop(PAUSED, None)
+            elif change.paused:
+                annotations[PAUSED] = str(model.status.desired)
             return replace(model, spec=spec, annotations=tuple(annotations.items()))
 
         before = self._existing(key)

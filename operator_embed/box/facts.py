@@ -11,7 +11,7 @@ from operator_embed.box.energy import Energy
 from operator_embed.box.gpu_news import GpuNews
 from operator_embed.box.needs import Missing
 from operator_embed.box.news import News
-from operator_embed.box.telemetry import Telemetry
+from operator_embed.box.telemetry import UNKNOWN_S, Telemetry
 from operator_embed.fleet.fleet import SourceView
 from operator_embed.reconcile import Observed
 from worker_embed.engines.llama_build import LlamaBuild
@@ -91,9 +91,9 @@ class Facts:
         """Names of an AIModel's replicas."""
         return [r.name for r in self.observed[key].replicas] if key in self.observed else []
 
-    def backlog(self, topic: str) -> Backlog | None:
+    def backlog(self, topic: str, now_s: float) -> Backlog | None:
         """What lies on a topic, as last heard; `None` when the queue was never asked or is silent for too long."""
-        return self.telemetry.backlog.get(topic)
+        return self.telemetry.backlog.get(topic) if now_s - self.telemetry.backlog_s < UNKNOWN_S else None
 
     def session(self, replica: str) -> int | None:
         """Session id of a worker: the pid of its shell."""

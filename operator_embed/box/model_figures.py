@@ -69,7 +69,7 @@ def figures_of(model: AIModel, facts: Facts, now_s: float) -> Figures:
         decision=facts.decisions.get(key),
         failure=facts.news.faults.get(key),
         need=facts.needs.get(key),
-        lying=facts.backlog(model.topic) if now_s - telemetry.backlog_s < UNKNOWN_S else None,
+        lying=facts.backlog(model.topic, now_s),
         stale=facts.queue_down_s is not None or now_s - telemetry.backlog_s > SILENT_S,
         trend=trend(telemetry.rings, series, now_s),
         backlog_2min=_shape(telemetry.rings.read(series, 120, 16, now_s)),

@@ -41,7 +41,7 @@ def model_row(model: AIModel, figures: Figures) -> ModelView:
         min_replicas=limits[0] if limits else None,
         max_replicas=limits[1] if limits else None,
         threshold=model.spec.msg_backlog_threshold,
-        paused=model.annotation(PAUSED) is not None,
+        paused=limits is not None and model.annotation(PAUSED) is not None,
         state=State(model.status.state or "Pending"),
         degraded=degraded.reason if degraded and degraded.status else "",
         progress=_progress(model, figures),

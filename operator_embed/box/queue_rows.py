@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from operator_embed.aimodel import AIModel
-from operator_embed.autoscaler import Decision, bounds
+from operator_embed.autoscaler import DEFAULT_COOLDOWN_S, Decision, bounds
 from operator_embed.box.facts import Facts
-from operator_embed.box.telemetry import SILENT_S, UNKNOWN_S, trend
+from operator_embed.box.telemetry import SILENT_S, trend
 from operator_embed.fleet.queues import QueueView
 from operator_embed.reconcile import Observed, Phase
 from worker_embed.queue.port import Backlog
 
 
 def queue_row(model: AIModel, facts: Facts, now_s: float) -> QueueView:
-    """The queue of one AIModel; of several that share a topic the first stands for it."""
+    """The queue of one AIModel; of several that share a topic the one that scales on it stands for it."""
     telemetry, topic = facts.telemetry, model.topic
-    lying = facts.backlog(topic) if now_s - telemetry.backlog_s < UNKNOWN_S else None
+    lying = facts.backlog(topic, now_s)
     observed = facts.observed.get(model.key, Observed())
     traffic = telemetry.traffic.get(topic)
     arrived = traffic.arrived.per_s(now_s) if traffic else 0.0
@@ -84,6 +84,8 @@ def _long(model: AIModel, decision: Decision | None) -> str:
         return ""
     if limits is None:
         return f"No autoscaler: msgBacklogThreshold is unset; {decision.message}."
-    cooldown_s = 300 if model.spec.cooldown_seconds is None else model.spec.cooldown_seconds
+    if not decision.active:
+        return f"The autoscaler is off: {decision.message}."
+    cooldown_s = DEFAULT_COOLDOWN_S if model.spec.cooldown_seconds is None else model.spec.cooldown_seconds
     kept = f"kept to {limits[0]}..{limits[1]}. Up at once, down after {cooldown_s} s below."
     return f"{decision.message}, {kept}"

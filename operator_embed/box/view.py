@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from operator_embed.aimodel import AIModel
@@ -13,6 +14,7 @@ from operator_embed.box.failures import failures
 from operator_embed.box.model_figures import Figures, figures_of
 from operator_embed.box.model_rows import model_row, replica_row
 from operator_embed.box.queue_rows import queue_row
+from operator_embed.box.roster import oldest
 from operator_embed.box.rows import Rows
 from operator_embed.fleet.fleet import ContextView, EventView, FailureView, FleetView, SourceView
 from operator_embed.fleet.gpus import GpuProcessView, GpuView
@@ -47,8 +49,7 @@ class ViewBuilder:
     def build(self, facts: Facts, now_s: float) -> FleetView:
         """The view at Unix time `now_s`."""
         models = self._models.keep(self._model_rows(facts, now_s))
-        owners = {model.topic: model for model in reversed(facts.models)}
-        queues = self._queues.keep([queue_row(model, facts, now_s) for model in owners.values()])
+        queues = self._queues.keep([queue_row(model, facts, now_s) for model in _one_a_queue(facts.models)])
         gpus = self._gpus.keep(gpu_rows.gpu_rows(facts, now_s))
         replicas = [
             replica_row(model, replica, facts, now_s)
@@ -81,6 +82,14 @@ class ViewBuilder:
                 made = Made(model, figures, model_row(model, figures))
             self._made[model.key] = made
         return [made.row for made in self._made.values()]
+
+
+def _one_a_queue(models: Iterable[AIModel]) -> Iterator[AIModel]:
+    """The one that scales on it, or any where all are being deleted."""
+    on: dict[str, list[AIModel]] = {}
+    for model in models:
+        on.setdefault(model.topic, []).append(model)
+    return (oldest(several) or several[0] for several in on.values())
 
 
 def _context(facts: Facts, gpus: tuple[GpuView, ...], now_s: float) -> ContextView:

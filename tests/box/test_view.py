@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from operator_embed.aimodel import Spec
+from operator_embed.aimodel import PAUSED, Spec
 from operator_embed.box.facts import Facts, Hold
 from operator_embed.box.needs import Missing
 from operator_embed.box.news import News
@@ -167,6 +167,28 @@ async def test_a_row_is_not_made_again_while_nothing_changes() -> None:
             builder.build(rig.facts, now_s)
             made.append(builder._made["default/m"])
         assert made[2] is made[3] is made[4]
+
+
+async def test_a_shared_queue_is_shown_with_the_model_that_scales_on_it() -> None:
+    async with leading() as rig:
+        rig.apply("b", model="shared", msg_backlog_threshold=5)
+        rig.apply("a", model="shared", msg_backlog_threshold=5)
+        rig.apply("c")
+        await rig.settled()
+        await rig.poll()
+        shared, alone = ViewBuilder().build(rig.facts, time.time()).queues
+        assert (shared.model, alone.model) == ("default/b", "default/c")
+        assert shared.autoscaler == "wants 0"
+
+
+async def test_an_autoscaler_that_is_held_is_said_to_be_off() -> None:
+    async with leading() as rig:
+        rig.apply("m", msg_backlog_threshold=5)
+        rig.store.patch("default/m", lambda model: replace(model, annotations=((PAUSED, "2"),)))
+        await rig.settled()
+        view = ViewBuilder().build(rig.facts, time.time())
+        assert view.queues[0].explain == "The autoscaler is off: held at 2."
+        assert view.models[0].paused
 
 
 def test_news_finds_the_newest_of_each() -> None:
