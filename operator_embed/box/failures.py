@@ -23,7 +23,8 @@ def failures(
         message = f"what is asked and what happens is not kept: {facts.store_trouble}"
         found.append((1 << 31, _failure("store", "NotWritable", message, facts.store_down_s, severe=True)))
     if facts.queue_down_s is not None:
-        message = "nats does not answer and is being restarted; running requests go on, new ones get 503"
+        message = _silent(facts, "nats-server")
+        message = message or "nats does not answer and is being restarted; running requests go on, new ones get 503"
         server = facts.processes.get("nats-server")
         if server is not None and server.phase is Phase.BACKOFF:
             message = f"nats cannot run, new requests get 503: {_last_words(facts, 'nats-server') or server.exit}"
@@ -68,7 +69,7 @@ def _silent(facts: Facts, process: str) -> str:
     state = facts.processes.get(process)
     if state is None or state.silent_s is None:
         return ""
-    return "runs and does not answer, as if it was frozen; clients wait, and it is started again if that goes on"
+    return "runs and does not answer, as if it was frozen; requests wait, and it is started again if that goes on"
 
 
 def _last_words(facts: Facts, process: str) -> str:

@@ -88,6 +88,22 @@ async def test_a_frozen_child_that_was_adopted_is_found(bench: Bench) -> None:
     await supervisor.stop_all(drain=False)
 
 
+async def test_a_child_that_drains_owes_no_answer(bench: Bench) -> None:
+    supervisor = bench.lead()
+    says = r'printf "{\"at\": 1, \"reason\": \"Draining\"}\n" >> "$EVENTS"; '
+
+    async def before_it_drains() -> bool:
+        return supervisor.states()["drains"].change is None
+
+    supervisor.run(replace(shell(bench.home, "drains", says + BEATS), alive=before_it_drains))
+    await until(lambda: supervisor.states()["drains"].change)
+    supervisor.run(replace(shell(bench.home, "silent", BEATS), alive=never()))
+    await until(lambda: bench.deaths)
+    assert [death.id for death in bench.deaths] == ["silent"]
+    assert supervisor.states()["drains"].silent_s is None
+    await supervisor.stop_all(drain=False)
+
+
 def never() -> Probe:
     async def probe() -> bool:
         return False

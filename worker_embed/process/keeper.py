@@ -301,11 +301,17 @@ class Keeper:
             if not misses:
                 await asyncio.sleep(patience.every_s)
                 asked_s = self._around.now()
-            misses = 0 if await answers(self.state.id, alive, patience.every_s) else misses + 1
+            well = self._drains or await answers(self.state.id, alive, patience.every_s)
+            misses = 0 if well else misses + 1
             silent_s = asked_s if misses else None
             if (silent_s is None) != (self.state.silent_s is None):
                 self._become(silent_s=silent_s)
         self.kill(f"killed after {patience.silent_s:.0f} s without an answer")
+
+    @property
+    def _drains(self) -> bool:
+        """Whether somebody else told it to end: it finishes what runs and takes nothing new, no question either."""
+        return self.state.change is not None and self.state.change.reason == "Draining"
 
     def _stop_asking(self) -> None:
         if self._asking is not None:
