@@ -17,6 +17,7 @@ from screens.widgets.history import shape
 if TYPE_CHECKING:
     from screens.widgets.head import Fields
 
+READY_CELLS = 5
 OLD_S = 10.0
 """A request that waits longer than this is news."""
 TREND = {1: "▲", -1: "▼", 0: " "}
@@ -40,6 +41,12 @@ def _oldest(model: ModelView) -> str:
 
 def _trend(model: ModelView) -> str:
     return "?" if model.queue_stale and model.backlog is not None else TREND[model.trend]
+
+
+def _ready(model: ModelView) -> str:
+    """Two numbers of two digits fill the column: there the mark of the row alone says that they are old."""
+    numbers = f"{model.ready}/{model.desired}"
+    return stale(numbers, model.store_stale and len(numbers) < READY_CELLS)
 
 
 def _unheard(model: ModelView) -> bool:
@@ -112,7 +119,7 @@ def columns(*, on_gpus: bool, contexts: bool = False, namespaces: bool = False) 
         Column("ENGINE", 7, lambda m, _: m.engine, drop=8, since=120),
         Column("TYPE", 6, lambda m, _: m.type, drop=20, since=160),
         Column("MODEL", 24, lambda m, _: m.model, middle=True, drop=16, since=160),
-        Column("READY", 5, lambda m, _: stale(f"{m.ready}/{m.desired}", m.store_stale),
+        Column("READY", READY_CELLS, lambda m, _: _ready(m),
                value=lambda m: m.ready, right=True),
         Column("STATE", 9, lambda m, _: stale(model_word(m), m.store_stale), tone=model_tone),
         Column("MIN-MAX", 7, lambda m, _: _bounds(m), right=True, drop=17, since=160),
