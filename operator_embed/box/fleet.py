@@ -146,11 +146,14 @@ class BoxFleet:
         changed = asyncio.Event()
         changed.set()
         self._followers.add(changed)
+        told_s = -CHANGES_EVERY_S
         try:
             while await changed.wait():
+                if (early_s := told_s + CHANGES_EVERY_S - time.monotonic()) > 0:
+                    await asyncio.sleep(early_s)
                 changed.clear()
+                told_s = time.monotonic()
                 yield
-                await asyncio.sleep(CHANGES_EVERY_S)
         finally:
             self._followers.discard(changed)
 
