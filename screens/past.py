@@ -27,7 +27,12 @@ class Past:
         """Views, each with how many rows it alone brought: the newest tier first, in each the oldest view first."""
 
     def add(self, view: FleetView) -> None:
-        """Keep the newest view, unless one of the same second is kept; where the clock was set back, start anew."""
+        """Keep the newest view, unless one of the same second is kept; where the clock was set back, start anew.
+
+        A view without a moment is of a fleet that was not looked at yet.
+        """
+        if not view.at_s:
+            return
         newest = self._tiers[0][-1][0] if self._tiers[0] else view
         if view.at_s < newest.at_s - STEPS_S[0][1]:
             self._forget_all()

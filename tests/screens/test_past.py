@@ -66,6 +66,14 @@ def test_rows_that_change_are_bounded_and_rows_that_stay_cost_nothing() -> None:
     assert 2 <= len(kept(past)) <= 5
 
 
+def test_what_was_before_the_first_look_is_no_past() -> None:
+    past = Past()
+    past.add(FleetView())
+    past.add(FleetView(at_s=NOW_S))
+    past.add(FleetView(at_s=NOW_S + 1))
+    assert kept(past) == [1, 0]
+
+
 def test_a_clock_that_was_set_back_starts_anew() -> None:
     past = Past()
     past.add(FleetView(at_s=NOW_S))
