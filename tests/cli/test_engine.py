@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +11,8 @@ from console.wiring import EngineThread
 from operator_embed.box.home import Home
 from operator_embed.box.lock import Lock
 from operator_embed.fleet.fleet import FleetError
-
-
-def until(happened: Callable[[], bool]) -> None:
-    """Wait for something that another thread does; fails after 10 s."""
-    deadline = time.monotonic() + 10
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.cli.box import Box, happens
+from tests.real.terminal import console
 
 
 def refusal(engine: EngineThread) -> str:
@@ -44,7 +36,7 @@ def test_an_engine_that_cannot_lead_says_why_when_it_is_asked_to(home: Home) -> 
     engine = EngineThread(home, Settings())
     engine.start()
     try:
-        until(lambda: refusal(engine) != "")
+        happens(lambda: refusal(engine) != "")
         assert refusal(engine) == f"cannot lead: {home.lock}: cannot be opened: Is a directory"
     finally:
         engine.close()
@@ -66,3 +58,22 @@ def test_an_engine_that_waits_for_another_leader_is_started_once(home: Home) -> 
 def test_an_engine_that_was_never_started_ends_without_a_word(home: Home) -> None:
     EngineThread(home, Settings()).close()
     assert not home.lock.exists()
+
+
+@pytest.mark.anyio
+async def test_a_read_only_console_leads_once_changes_are_allowed_and_it_is_started(alone: Box) -> None:
+    lock = Lock(Home(alone.home).lock)
+    async with console({**alone.env, "UPLION_READ_ONLY": "true"}) as terminal:
+        await terminal.shows("NO LEADER · READ-ONLY")
+        terminal.type(":start\r")
+        await terminal.shows("read-only: W allows changes")
+        assert lock.holder() is None
+        terminal.type("W")
+        await terminal.shows("Allow changes in")
+        terminal.type("\r")
+        await terminal.shows("NO LEADER ")
+        terminal.type(":start\r")
+        await terminal.shows(" live ")
+        assert lock.holder() == terminal.pid
+        terminal.type("q")
+        assert await terminal.ended() == 0
