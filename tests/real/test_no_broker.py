@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
@@ -23,14 +24,15 @@ async def test_a_broker_that_cannot_start_is_told_and_waited_for() -> None:
         with socket.create_server(("127.0.0.1", recorded_port(box.home.ports, "nats"))):
             await box.start()
             await box.static("echo", source=SOURCE)
+            await box.until(lambda view: any((row.key, row.status) == ("API", "ok") for row in view.sources))
+            asking = asyncio.create_task(clients.ask("echo"))
             await box.until(
                 lambda view: (
                     view.context.headline.startswith("QUEUE DOWN")
                     and any("nats cannot run" in failure.message for failure in view.failures)
-                    and {source.key: source.status for source in view.sources}["API"] == "ok"
                 )
             )
-            assert (await clients.ask("echo")).outcome("") == "error 503 queue_unavailable"
+            assert (await asking).outcome("") == "error 503 queue_unavailable"
         await box.running("default/echo")
         await box.until(lambda view: view.context.headline == "serve leads" and not view.failures)
         assert (await clients.ask("echo")).outcome(TEXT) == "answer"
