@@ -24,8 +24,7 @@ def run(argv: Sequence[str]) -> int:
     """Parse and run one command; errors are a line each on standard error."""
     try:
         options = _parse(argv) if argv else SimpleNamespace(**WITHOUT_ARGUMENTS)
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        _open_streams()
         module, _, function = options.command.rpartition(".")
         code = int(getattr(import_module(f"console.commands.{module}"), function)(options))
         sys.stdout.flush()
@@ -39,6 +38,16 @@ def run(argv: Sequence[str]) -> int:
 
         return report(error)
     return code
+
+
+def _open_streams() -> None:
+    """Whoever closed standard output wants none: what is printed goes nowhere, and no character ends a command."""
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or os.fdopen(os.open(os.devnull, os.O_RDWR), mode)
+        for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
+    )
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 def _parse(argv: Sequence[str]) -> Any:

@@ -222,13 +222,14 @@ def _locale() -> Check:
     encoding = locale.getencoding()
     if encoding.lower().replace("-", "") == "utf8":
         return Check(name="locale", status="ok", text=encoding)
-    return Check(name="locale", status="-", text=encoding, fix="export LANG=C.UTF-8, or uplion --ascii")
+    text = f"{encoding}: the console draws in ASCII"
+    return Check(name="locale", status="-", text=text, fix="export LC_ALL=C.UTF-8")
 
 
 def _terminal() -> Check:
     term = os.environ.get("TERM", "")
     if not sys.stdout.isatty():
-        return Check(name="terminal", status="-", text="standard output is none, so the console cannot open on it")
+        return Check(name="terminal", status="-", text="standard output is no terminal, so the console cannot open")
     if term in ("", "dumb"):
         return Check(name="terminal", status="-", text=f"TERM={term}", fix="export TERM=xterm-256color")
     size = shutil.get_terminal_size()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,8 @@ class Settings:
     compat: bool = False
     """Serve the callbacks of the original's workers as well."""
     theme: str = "textual-dark"
-    ascii: bool = False
-    """Draw with ASCII characters only."""
+    ascii: bool = field(default_factory=lambda: "utf" not in locale.getencoding().lower())
+    """Draw with ASCII characters only; so it is where the locale knows no others."""
     keys: str = KEYS[0]
     """Which preset of keys the console has; one of `KEYS`."""
     read_only: bool = False
@@ -60,17 +61,17 @@ class Settings:
 
 def take_flags(options: argparse.Namespace) -> None:
     """Flags named as settings go into the environment, where children and a successor of this process find them."""
-    for field in fields(Settings):
-        if (text := getattr(options, field.name, None)) is not None:
-            os.environ[f"UPLION_{field.name.upper()}"] = text
+    for one in fields(Settings):
+        if (text := getattr(options, one.name, None)) is not None:
+            os.environ[f"UPLION_{one.name.upper()}"] = text
 
 
 def load(file: Path, env: Mapping[str, str] = os.environ) -> Settings:
     """Read `config.toml`, then the environment over it; raises `SettingsError`."""
     settings = _from_file(file) if file.exists() else Settings()
-    for field in fields(Settings):
-        if text := env.get(f"UPLION_{field.name.upper()}"):
-            settings = _with(settings, field.name, _parsed(settings, field.name, text), f"UPLION_{field.name.upper()}")
+    for one in fields(Settings):
+        if text := env.get(f"UPLION_{one.name.upper()}"):
+            settings = _with(settings, one.name, _parsed(settings, one.name, text), f"UPLION_{one.name.upper()}")
     return settings
 
 
@@ -84,7 +85,7 @@ def _from_file(file: Path) -> Settings:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise SettingsError(f"{file}: is not TOML: {error}") from error
-    settings, known = Settings(), {field.name for field in fields(Settings)}
+    settings, known = Settings(), {one.name for one in fields(Settings)}
     for name, value in values.items():
         line = _line(text, name)
         if name not in known:

@@ -117,13 +117,18 @@ class EditScreen(FleetScreen):
 
     def edit_outside(self) -> None:
         """Leave the terminal to the user's editor, then show the difference."""
+        text, problem = self.editor.text, ""
         try:
             with self.app.suspend():
-                text = edited(self.editor.text, self.name_shown)
-        except (EditorError, SuspendNotSupported) as problem:
-            self.notify(str(problem), severity="error", markup=False)
-            return
-        if text != self.editor.text:
+                try:
+                    text = edited(text, self.name_shown)
+                except EditorError as error:  # out of `suspend` it would leave the terminal to nobody
+                    problem = str(error)
+        except SuspendNotSupported as error:
+            problem = str(error)
+        if problem:
+            self.notify(problem, severity="error", markup=False)
+        elif text != self.editor.text:
             self.editor.text = text
             self.action_check()
 

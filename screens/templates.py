@@ -79,7 +79,7 @@ spec:
   type: remote
   model: gpt-4o-mini      # the name that clients ask for, and that the other side knows
   baseURL: https://api.openai.com/v1
-  apiKeyFrom: env:OPENAI_API_KEY   # read once, kept in a file that only you can read
+  apiKeyFrom: {env: OPENAI_API_KEY}   # read once, kept in a file that only you can read
   replicas: 1
   maxProcessNum: 16       # requests at once per replica
 """,

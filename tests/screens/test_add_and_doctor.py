@@ -10,6 +10,7 @@ import yaml
 from textual.widgets import TextArea
 
 from console.app import Console
+from operator_embed.manifest import parse
 from screens.doctor import DoctorScreen
 from screens.edit import EditScreen
 from screens.templates import Template, templates
@@ -48,12 +49,10 @@ async def test_the_sample_names_its_weights_wherever_the_console_was_started() -
 
 
 @pytest.mark.parametrize("template", templates(None), ids=lambda template: template.title)
-def test_templates_are_whole_manifests(template: Template) -> None:
-    loaded = yaml.safe_load(template.yaml)
-    assert loaded["apiVersion"] == "model.youxam.com/v1alpha1"
-    assert loaded["kind"] == "AIModel"
-    assert loaded["metadata"]["name"]
-    assert loaded["spec"]["type"] in {"local", "remote"}
+def test_templates_can_be_applied_as_they_are(template: Template) -> None:
+    (parsed,) = parse(template.yaml, base_dir="/")
+    assert parsed.model.name
+    assert not parsed.warnings
 
 
 @pytest.mark.anyio
