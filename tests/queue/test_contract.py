@@ -301,14 +301,6 @@ async def test_backlog_tells_queued_in_flight_and_age(queue: Queue) -> None:
     await counted(queue, total=3)
 
 
-async def test_idle_consumer_is_counted(queue: Queue) -> None:
-    intake = await queue.consume(TOPIC, "w")
-    await intake.grant(4)
-    async with asyncio.timeout(10):
-        while (await load(queue)).consumers != 1:
-            pass
-
-
 async def test_purge_leaves_what_is_in_flight(queue: Queue) -> None:
     await put(queue, *map(str, range(300)))
     intake = await queue.consume(TOPIC, "w")

@@ -256,7 +256,7 @@ async def test_consumer_of_a_topic_that_was_dropped_and_made_again_goes_on(serve
         intake = await queue.consume(TOPIC, "w")
         await intake.grant()
         async with asyncio.timeout(10):
-            while (await queue.backlog([TOPIC]))[TOPIC].consumers != 1:
+            while not ((info := await queue._streams.consumer(TOPIC)) and info.num_waiting):
                 pass
         await queue.drop(TOPIC)
         await queue.ensure(TopicSpec(topic=TOPIC))
@@ -279,3 +279,13 @@ async def test_large_messages_pass_and_too_large_ones_are_refused(server: NatsSe
         with pytest.raises(QueueError, match="takes no message of 8388608 bytes"):
             await queue.publish(TOPIC, bytes(8 * 1024 * 1024), id="x")
         assert is_up(queue)
+
+
+async def test_the_backlog_of_more_topics_than_a_broker_lists_at_once(server: NatsServer) -> None:
+    topics = [f"model-{number}" for number in range(260)]
+    async with connected(server) as queue:
+        await asyncio.gather(*(queue.ensure(TopicSpec(topic=topic)) for topic in topics))
+        await asyncio.gather(*(queue.publish(topic, b"", id="a") for topic in (topics[0], topics[-1])))
+        known = await queue.backlog(topics)
+    assert known.keys() == set(topics)
+    assert [topic for topic in topics if known[topic].queued] == [topics[0], topics[-1]]

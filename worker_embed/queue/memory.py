@@ -293,7 +293,6 @@ class MemoryQueue:
             in_flight=len(topic.held),
             delayed=len(topic.delayed),
             oldest_age_s=None if oldest is None else self._broker.clock() - oldest,
-            consumers=len(topic.intakes),
         )
 
     async def purge(self, topic: str) -> int:

@@ -74,8 +74,11 @@ class NatsQueue:
         return queued and await self._streams.holds(stream, seq, id) and await self._streams.delete(stream, seq)
 
     async def backlog(self, topics: Sequence[str]) -> dict[str, Backlog]:
-        known = await asyncio.gather(*map(self._backlog, topics))
-        return {topic: backlog for topic, backlog in zip(topics, known, strict=True) if backlog}
+        lengths = await self._streams.lengths()
+        empty = {topic: Backlog() for topic in topics if lengths.get(place(topic).stream) == 0}
+        others = [topic for topic in topics if lengths.get(place(topic).stream)]
+        known = await asyncio.gather(*map(self._backlog, others))
+        return empty | {topic: backlog for topic, backlog in zip(others, known, strict=True) if backlog}
 
     async def _backlog(self, topic: str) -> Backlog | None:
         info = await self._streams.consumer(topic)
@@ -85,7 +88,6 @@ class NatsQueue:
             queued=info.num_pending,
             in_flight=info.num_ack_pending,
             oldest_age_s=await self._age_s(topic, info.delivered.stream_seq) if info.num_pending else None,
-            consumers=info.num_waiting,
         )
 
     async def _age_s(self, topic: str, after_seq: int) -> float | None:

@@ -32,16 +32,25 @@ class Published(Answer, frozen=True):
 
 
 class StreamConfig(msgspec.Struct, frozen=True):
-    max_msgs_per_subject: int
+    name: str
+    max_msgs_per_subject: int = -1
 
 
 class StreamState(msgspec.Struct, frozen=True):
+    messages: int = 0
     subjects: dict[str, int] = {}
 
 
 class StreamInfo(Answer, frozen=True):
     config: StreamConfig | None = None
     state: StreamState = StreamState()
+
+
+class StreamPage(Answer, frozen=True):
+    """Part of a list."""
+
+    total: int = 0
+    streams: list[StreamInfo] = []
 
 
 class Sequence(msgspec.Struct, frozen=True):

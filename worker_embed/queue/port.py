@@ -56,7 +56,6 @@ class Backlog:
     delayed: int = 0
     oldest_age_s: float | None = None
     """Age of the oldest queued message; `None` when none is queued."""
-    consumers: int = 0
 
     @property
     def total(self) -> int:
