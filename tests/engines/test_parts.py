@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable
 from itertools import pairwise
@@ -17,7 +18,7 @@ from worker_embed.answers import Answer, Request
 from worker_embed.config import ConfigError, WorkerConfig
 from worker_embed.engines.choice import choose_engine
 from worker_embed.engines.http import Refusal
-from worker_embed.engines.llama import LlamaEngine
+from worker_embed.engines.llama import LlamaEngine, lines
 from worker_embed.engines.port import AttemptFailed, ClientFault, Unavailable
 from worker_embed.engines.remote import RemoteEngine
 from worker_embed.engines.sse import EventReader
@@ -132,6 +133,25 @@ def test_a_check_forgets_only_what_it_can_see() -> None:
     gate.refused(limit(), 60.0)
     gate.checked()
     assert gate.problem is None
+
+
+@pytest.mark.anyio
+async def test_a_flood_of_lines_leaves_others_their_turns() -> None:
+    reader, turns = asyncio.StreamReader(), 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    reader.feed_data(b"\xff\n" * 1000 + b"no end")
+    reader.feed_eof()
+    waiting = asyncio.create_task(other())
+    printed = [line async for line in lines(reader)]
+    waiting.cancel()
+    assert printed == ["\ufffd"] * 1000 + ["no end"]
+    assert turns >= 1000
 
 
 def test_static_script() -> None:

@@ -199,8 +199,7 @@ class LlamaEngine:
     async def _watch(self, process: asyncio.subprocess.Process) -> str:
         """Log what the server prints until it ends; the reason of its end."""
         assert process.stdout is not None
-        while line := await _read_line(process.stdout):
-            text = line.decode(errors="replace").rstrip()
+        async for text in lines(process.stdout):
             begin = _LINE.match(text)
             level = _LEVELS[begin[1]] if begin else logging.INFO
             log.log(level, "%s", text)
@@ -252,6 +251,13 @@ async def _line(descriptor: int) -> bytes:
         return await reader.readline()
     finally:
         transport.close()
+
+
+async def lines(reader: asyncio.StreamReader) -> AsyncGenerator[str, None]:
+    """What a process prints; a turn of the loop each, as one that floods must not keep answers waiting."""
+    while line := await _read_line(reader):
+        yield line.decode(errors="replace").rstrip()
+        await asyncio.sleep(0)
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:
