@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 _decode: Constant = msgspec.json.Decoder(Usage).decode
 
 Row = tuple[str | int, ...]
-Taken = asyncio.Queue[Delivery | QueueError]
+Taken = asyncio.Queue[Delivery | Exception]
 """Deliveries, and at the end what ended them."""
 
 
@@ -113,11 +113,11 @@ class UsageWriter:
                 delivery = await intake.next()
                 self._inflight.add(delivery.token)
                 taken.put_nowait(delivery)
-        except QueueError as error:
+        except Exception as error:
             taken.put_nowait(error)
 
     async def _gather(self, taken: Taken) -> list[Delivery]:
-        """One delivery, and what else comes within a second; raises the `QueueError` that ended the taking."""
+        """One delivery, and what else comes within a second; raises what ended the taking."""
         batch = [_delivery(await taken.get())]
         try:
             async with asyncio.timeout(GATHER_S):
@@ -201,7 +201,7 @@ class UsageWriter:
         return row
 
 
-def _delivery(taken: Delivery | QueueError) -> Delivery:
-    if isinstance(taken, QueueError):
+def _delivery(taken: Delivery | Exception) -> Delivery:
+    if isinstance(taken, Exception):
         raise taken
     return taken
