@@ -106,6 +106,9 @@ class Answer:
         return self._signed(chunk)
 
     def _read(self, payload: bytes) -> _Object:
+        if not payload.isascii():
+            # A byte that is no text would end the client's stream in an exception of its decoder.
+            payload = payload.decode(errors="replace").encode()
         try:
             answer = _object.decode(payload)
             if not _given(answer, "error"):

@@ -77,6 +77,14 @@ def test_error_in_a_stream_is_the_clients_or_the_engines() -> None:
         answer.events([b'{"error":{"code":500,"message":"out of\\nmemory"}}'])
 
 
+def test_bytes_that_are_no_text_do_not_reach_a_client() -> None:
+    answer = Answer(request(b'{"model":"m"}'))
+    [event] = answer.events(['{"choices":[{"delta":{"content":"é'.encode() + b'\xff"}}]}'])
+    assert msgspec.json.decode(event)["choices"][0]["delta"]["content"] == "é\ufffd"
+    whole = answer.whole(b'{"choices":[{"message":{"content":"\xc3"}}]}')
+    assert msgspec.json.decode(whole)["choices"][0]["message"]["content"] == "\ufffd"
+
+
 @pytest.mark.parametrize("count", ["-3", "1e30", "123456789012345678901234567890", '"many"', "[]"])
 def test_counts_that_an_engine_makes_up_are_not_counted(count: str) -> None:
     answer = Answer(request(b'{"model":"m"}'))
