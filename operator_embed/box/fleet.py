@@ -64,8 +64,8 @@ class BoxFleet:
         self._followers: set[asyncio.Event] = set()
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._alone_s = clock()
-        """When a leader was heard last."""
+        self._alone_s, self._heard_s = clock(), time.monotonic()
+        """When a leader was heard last: for a user, and by a clock that nobody sets."""
         self._stranger = ""
         """Why the leader is not understood, for a user."""
         self.models = BoxModels(home.root, self.store, self.view)
@@ -170,7 +170,7 @@ class BoxFleet:
                     async for _ in self._client.follow():
                         if self._client.complete:
                             self._show(self._client.view)
-                    self._alone_s = self._clock()
+                    self._alone_s, self._heard_s = self._clock(), time.monotonic()
                 except LinkError as error:
                     stranger = str(error)
             if stranger != self._stranger:
@@ -187,10 +187,10 @@ class BoxFleet:
             if stood_still:
                 continue
             if self._client.hello is None:
-                if self._clock() - self._alone_s > GRACE_S:
+                if time.monotonic() - self._heard_s > GRACE_S:
                     self._show(self._without_leader())
             elif (silent_s := time.monotonic() - self._client.heard_s) > SILENT_S:
-                self._alone_s = self._clock() - silent_s
+                self._alone_s, self._heard_s = self._clock() - silent_s, self._client.heard_s
                 self._show(self._without_leader())
 
     def _show(self, view: FleetView) -> None:
@@ -233,7 +233,7 @@ class BoxFleet:
 
     def _unheard(self) -> tuple[str, tuple[FailureView, ...]]:
         """Why no leader is heard: a headline, and where somebody leads what to do about it."""
-        pid, silent_s = self.leader(), self._clock() - self._alone_s
+        pid, silent_s = self.leader(), time.monotonic() - self._heard_s
         if pid is not None and self._stranger:
             return "OTHER VERSION", (_failure("leader", "OtherVersion", self._stranger, self._alone_s),)
         if pid is not None and (silent_s > STARTS_S or self._client.hello is not None):

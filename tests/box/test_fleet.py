@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +22,9 @@ from operator_embed.box.link import PROTOCOL, Hello, Second, ViewServer
 from operator_embed.box.lock import Lock
 from operator_embed.box.store import Store
 from operator_embed.fleet.fleet import ContextView, FleetView
-from operator_embed.fleet.models import ModelView, State
+from operator_embed.fleet.gpus import GpuView
+from operator_embed.fleet.models import ModelView, ReplicaView, State
+from operator_embed.fleet.queues import QueueView
 from worker_embed.gpu.rings import Rings
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +32,9 @@ pytestmark = pytest.mark.anyio
 LIVE = FleetView(
     context=ContextView(headline="live", leader_pid=4711),
     models=(ModelView(key="default/m", name="m", version=7, state=State.RUNNING, ready=2, backlog=41, generation=1),),
+    replicas=(ReplicaView(key="m-aaaaa", model="default/m", version=7, state="Ready"),),
+    queues=(QueueView(key="model-m", model="default/m", name="m", version=7),),
+    gpus=(GpuView(key="GPU-0", index=0, name="A100", version=7),),
     at_s=100.0,
 )
 
@@ -93,6 +99,12 @@ async def test_a_leader_that_goes_leaves_its_figures_marked_as_old() -> None:
         view = await until(fleet, lambda view: view.context.headline == "NO LEADER")
         assert view.context.leader_pid is None
         assert (view.models[0].backlog, view.models[0].queue_stale) == (41, True)
+        aged = (view.replicas, view.queues, view.gpus)
+        assert [row.stale for [row] in aged] == [True, True, True]
+        assert view.gpu_panel.stale
+        again = await until(fleet, lambda later: later.at_s > view.at_s)
+        assert (again.replicas, again.queues, again.gpus) == aged
+        assert again.replicas is view.replicas, "time alone changes no row"
 
 
 async def test_what_is_deleted_or_applied_meanwhile_is_shown() -> None:
@@ -145,6 +157,22 @@ async def test_a_home_that_cannot_be_used_is_shown() -> None:
             assert "Not a directory" in view.failures[0].message
         finally:
             await unusable.close()
+
+
+async def test_nobody_leads_also_where_the_clock_was_set_back() -> None:
+    async with watching() as (stored, home):
+        now_s = [time.time()]
+        fleet = BoxFleet(home, stored.requests.base_url, lambda: now_s[0])
+        fleet.start()
+        try:
+            now_s[0] -= 3600.0
+            async with asyncio.timeout(10):
+                async for _ in fleet.changes():
+                    if fleet.view().context.headline == "NO LEADER":
+                        break
+            assert [row.name for row in fleet.view().models] == ["m"]
+        finally:
+            await fleet.close()
 
 
 def test_a_command_that_only_looks_loads_little() -> None:
