@@ -23,9 +23,10 @@ class _Lines(logging.Formatter):
 
 
 def log_to(path: Path | None) -> None:
-    """Send all logging to `path`, or to stderr without one."""
+    """Send all logging to `path`, or to stderr without one; of connections only what goes wrong."""
     handler: logging.Handler = (
         RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=OLD_FILES) if path else logging.StreamHandler()
     )
     handler.setFormatter(_Lines("%(asctime)s %(level)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("picows").setLevel(logging.WARNING)

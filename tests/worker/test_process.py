@@ -77,6 +77,7 @@ async def test_sigterm_finishes_what_runs_and_exits_0(box: Rig) -> None:
         assert (await ask.final()).status == 200
         assert (await ended(process))[0] == 0
     assert box.changes() == ["Starting", "Loading", "Ready", "Draining", "Stopped"]
+    assert [line.split()[2] for line in (box.folder / "log").read_text().splitlines()] == box.changes()
     assert read_tokens(box.folder / "inflight") == []
     await box.settled()
 
