@@ -80,6 +80,10 @@ class ChatScreen(FleetScreen):
         names = [one.name_of_model for one in self.conversations]
         return title(f"Models > {', '.join(names)} > test", state if len(names) == 1 else "", *self.settings.says)
 
+    def as_text(self) -> str:
+        """All that was said, also what is not in sight."""
+        return "\n\n".join("\n".join((one.name_of_model, *one.pager.texts)) for one in self.conversations)
+
     async def as_objects(self) -> object:
         """The conversations, each answer with what it cost."""
         return [

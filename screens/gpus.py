@@ -111,6 +111,7 @@ class GpusScreen(FleetScreen):
         Hint("gpu.logs", wide="logs of the replica"),
         Hint("gpu.kill", wide="kill process"),
         Hint("gpu.copy"),
+        Hint("everywhere.allow_changes"),
         Hint("everywhere.help"),
     )
 

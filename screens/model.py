@@ -44,6 +44,7 @@ class ModelScreen(ModelActions):
         Hint("model.previous_logs"),
         Hint("model.restart"),
         Hint("model.delete"),
+        Hint("everywhere.allow_changes"),
         Hint("everywhere.help"),
     )
 

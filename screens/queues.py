@@ -36,6 +36,7 @@ class QueuesScreen(QueueActions):
         Hint("queue.purge"),
         Hint("table.filter"),
         Hint("table.sort"),
+        Hint("everywhere.allow_changes"),
         Hint("everywhere.help"),
     )
 

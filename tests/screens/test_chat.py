@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.app import App
+from textual.pilot import Pilot
+from textual.widgets import Input
 
 from console.app import Console
 from operator_embed.fleet.requests import Piece
 from screens.chat import ChatScreen
 from screens.chat_text import Settings, Turn, figures, messages
 from screens.models import ModelsScreen
+from screens.save import SaveDialog
 from tests.fleet import StillFleet, model, painted, shows, until
 from tests.screens.scenes import HOSTILE, KEY, SAFE, box, still
 
@@ -208,3 +213,26 @@ def test_two_models_look_right(snap_compare: Callable[..., bool], size: tuple[in
     keys = ("ctrl+o", "enter", *"capital?", "enter")
     run = still(lambda fleet: ChatScreen(fleet, KEY), "tok/s", *keys)
     assert snap_compare(Console(fleet), terminal_size=size, run_before=run)
+
+
+async def saved(pilot: Pilot[Any], file: Path) -> str:
+    """Save what is on the screen, and what the file holds then."""
+    await pilot.press("ctrl+s")
+    await until(pilot, lambda: isinstance(pilot.app.screen, SaveDialog))
+    pilot.app.screen.query_one(Input).value = str(file)
+    await pilot.press("enter")
+    await until(pilot, lambda: file.exists() and file.read_text().endswith("\n"))
+    return file.read_text()
+
+
+@pytest.mark.anyio
+async def test_a_conversation_is_saved_whole(tmp_path: Path) -> None:
+    fleet = chatting(Piece(text="\n".join(f"line {n}" for n in range(60))), Piece(finish="stop", tok_s=41.3))
+    async with Console(fleet).run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("t", *"hi", "enter")
+        await shows(pilot, "41.3 tok/s")
+        text = await saved(pilot, tmp_path / "said.txt")
+        (said,) = json.loads(await saved(pilot, tmp_path / "said.json"))
+    assert text.startswith("smollm2\n> hi\n")
+    assert "line 0\n" in text
+    assert (said["model"], said["turns"][0]["prompt"], said["turns"][0]["figures"]["tok_s"]) == ("smollm2", "hi", 41.3)
