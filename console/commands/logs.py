@@ -45,7 +45,7 @@ async def _sources(fleet: BoxFleet, key: str, name: str) -> list[str]:
 
 
 async def _follow(fleet: BoxFleet, key: str, sources: Sequence[str], options: argparse.Namespace) -> None:
-    """Follow all of `sources`, and each replica of the model that begins to write; ends when cancelled."""
+    """Follow all of `sources`, and each replica of the model that begins to write; ends with the first that fails."""
     known = {*sources, *await fleet.logs.sources(key)}
     read: list[str] = []
 
@@ -54,15 +54,18 @@ async def _follow(fleet: BoxFleet, key: str, sources: Sequence[str], options: ar
         async for lines in fleet.logs.follow([source], tail=tail):
             _print(lines, options.timestamps, several=len(read) > 1)
 
-    async with asyncio.TaskGroup() as readers:
-        for source in sources:
-            readers.create_task(follow(source, options.tail))
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            for source in await fleet.logs.sources(key):
-                if source not in known:
-                    known.add(source)
-                    readers.create_task(follow(source, options.tail))
+    try:
+        async with asyncio.TaskGroup() as readers:
+            for source in sources:
+                readers.create_task(follow(source, options.tail))
+            while True:
+                await asyncio.sleep(LOOK_EVERY_S)
+                for source in await fleet.logs.sources(key):
+                    if source not in known:
+                        known.add(source)
+                        readers.create_task(follow(source, options.tail))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _print(lines: Sequence[LogLine], timestamps: bool, *, several: bool) -> None:

@@ -138,6 +138,22 @@ def test_a_result_that_cannot_be_written_is_one_line(alone: Box) -> None:
     assert ended.stderr == "error: cannot write: No space left on device; make room and try again\n"
 
 
+def test_a_reader_that_has_enough_ends_a_log_that_is_followed(alone: Box) -> None:
+    (alone.home / "logs").mkdir(exist_ok=True)
+    (alone.home / "logs" / "gateway.log").write_text("a line of a log that is longer than a pipe\n" * 10_000)
+    argv = [*UPLION, "logs", "gateway", "-f", "--tail", "10000"]
+    with subprocess.Popen(argv, env=alone.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout
+        assert following.stderr
+        assert following.stdout.readline() == "a line of a log that is longer than a pipe\n"
+        following.stdout.close()
+        try:
+            assert following.wait(timeout=20) == 141
+            assert following.stderr.read() == ""
+        finally:
+            following.kill()
+
+
 def test_what_nobody_expected_is_a_line_and_a_log(alone: Box) -> None:
     code = (
         "import sys; from console.commands import crd; crd.crd_yaml = lambda: 1 / 0; from console import __main__ as m"
