@@ -11,7 +11,7 @@ from textual.geometry import Size
 from operator_embed.fleet.fleet import EventView, FailureView, FleetView
 from operator_embed.fleet.gpus import GpuProcessView, GpuView
 from operator_embed.fleet.models import ModelView, ReplicaView
-from screens.format import Spans, age, count, fit, gib, pct, rate, span
+from screens.format import Spans, age, count, fit, gib, pct, rate, span, stale
 from screens.gpu_blocks import memory_sums
 from screens.model_text import conditions
 from screens.queue_columns import paragraph
@@ -78,8 +78,9 @@ def model_detail(view: FleetView, model: ModelView, size: Size) -> Sequence[Span
         ("age", age(view.at_s - model.created_s)),
     )
     why = model.why or model.message
+    word = stale(model_word(model), model.store_stale)
     return (
-        heading(model.name, f"{model_mark(model)} {model_word(model)}".strip(), CLOSES, width, model_tone(model)),
+        heading(model.name, f"{model_mark(model)} {word}".strip(), CLOSES, width, model_tone(model)),
         *(paragraph(why, width) if why else ()),
         *facts(said, width),
         *(_replica_line(replica, width) for replica in view.replicas if replica.model == model.key),
@@ -121,7 +122,7 @@ def replica_detail(view: FleetView, replica: ReplicaView, size: Size) -> Sequenc
     ]
     why = "  ".join(filter(None, (replica.reason, replica.message)))
     happened = [event for event in view.events if event.source == replica.key]
-    word = f"{replica_mark(replica)} {replica_word(replica)}".strip()
+    word = f"{replica_mark(replica)} {stale(replica_word(replica), replica.stale)}".strip()
     return (
         heading(replica.key, word, CLOSES, size.width, replica_tone(replica)),
         *(paragraph(why, size.width) if why else ()),

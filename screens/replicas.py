@@ -46,7 +46,7 @@ class ReplicasScreen(FleetScreen):
     def totals(self, wide: bool) -> Fields:
         replicas = self.view.replicas
         marks = [replica_mark(replica) for replica in replicas]
-        trouble: Spans = tuple((f"   {m} {marks.count(m)}", TONE_OF_MARK[m]) for m in "!~z" if m in marks)
+        trouble: Spans = tuple((f"   {m} {marks.count(m)}", TONE_OF_MARK[m]) for m in "!~?z" if m in marks)
         ready = sum(replica.state == "Ready" and not fails(replica) for replica in replicas)
         busy = sum(replica.busy or 0 for replica in replicas)
         slots = sum(replica.slots or 0 for replica in replicas)

@@ -24,6 +24,15 @@ async def test_each_replica_names_its_model_and_what_it_holds() -> None:
         assert pending.split()[3:6] == ["Pending", "-", "-"]
 
 
+async def test_a_replica_that_nobody_hears_is_marked_as_old() -> None:
+    silent = replica("qwen3-32b-x7k2q", "qwen3-32b", stale=True)
+    async with Console(StillFleet(model("qwen3-32b"), replicas=(silent,))).run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "1 replica   ? 1")
+        await shows(pilot, " ? qwen3-32b-x7k2q")
+        await shows(pilot, " Ready? ")
+
+
 async def test_restart_and_kill_ask_first() -> None:
     fleet = example.fleet()
     async with Console(fleet).run_test(size=(80, 24)) as pilot:
