@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input, Label
+from textual.widgets.input import Selection
 
 from operator_embed.fleet.fleet import FleetError
 from screens.base import FleetScreen
@@ -31,13 +32,14 @@ class SaveDialog(Dialog[Path]):
     def body(self) -> ComposeResult:
         with Horizontal(classes="field"):
             yield Label("file [ ", markup=False)
-            yield Input(self.file_name, id="file", compact=True)
+            yield Input(self.file_name, id="file", compact=True, select_on_focus=False)
             yield Label("]", markup=False)
         yield Label("\n".join(f"{ending:7}{what}" for ending, what in KINDS.items()), id="kinds", markup=False)
         yield Label(f"in {Path.cwd()}; only you can read it", id="where", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(Input).cursor_position = len(Path(self.file_name).stem)
+        """What is typed takes the place of the name, and leaves its ending."""
+        self.query_one(Input).selection = Selection(0, len(Path(self.file_name).stem))
 
     def action_kind(self, step: int) -> None:
         field, endings = self.query_one(Input), list(KINDS)

@@ -109,6 +109,13 @@ async def test_what_cannot_be_written_says_why_and_what_is_there_stays(here: Pat
     assert (here / "mine.txt").read_text() == "mine"
 
 
+async def test_what_is_typed_is_the_name_and_keeps_the_ending(here: Path) -> None:
+    async with Console(box()).run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("ctrl+s", *"seen", "enter")
+        await shows(pilot, "saved:")
+    assert (here / "seen.txt").exists()
+
+
 async def test_up_and_down_choose_the_kind_and_another_ending_is_none() -> None:
     async with Console(StillFleet(model("m"), events=(event("Applied"),))).run_test(size=(80, 24)) as pilot:
         await pilot.press("5", "ctrl+s")
