@@ -249,6 +249,7 @@ class Worker:
                     busy=len(self._runs),
                     tokens=self._tally.tokens,
                     done=self._tally.done,
+                    load_pct=figures.load_pct,
                     kv_pct=figures.kv_pct,
                     engine_pid=figures.pid,
                 )

@@ -54,6 +54,23 @@ def text(ask: Ask) -> str:
     return str(msgspec.json.decode(ask.end.body)["choices"][0]["message"]["content"])
 
 
+async def test_progress_of_the_load_is_told_until_it_is_done() -> None:
+    made = engine()
+    starting = asyncio.create_task(made.start())
+    seen = []
+    try:
+        while not starting.done():
+            seen.append((await made.figures()).load_pct)
+            await asyncio.sleep(0.01)
+        await starting
+        told = [pct for pct in seen if pct is not None]
+        assert told
+        assert told[0] < max(told) <= 99
+        assert (await made.figures()).load_pct is None
+    finally:
+        await made.stop()
+
+
 async def test_worker_with_a_model(tmp_path: Path) -> None:
     """One load of the model for all that a client can meet in good days and bad."""
     made = engine()

@@ -21,6 +21,7 @@ import msgspec
 from worker_embed.config import SECRETS
 from worker_embed.engines.llama_server import Listening, LlamaSpec
 from worker_embed.engines.port import AttemptFailed, ClientFault, EngineFailed, Figures, Job, Unavailable
+from worker_embed.process import proc
 from worker_embed.weights import WeightsMissing, find_weights
 from worker_embed.wire import ErrorKind, error_body
 
@@ -72,6 +73,7 @@ class LlamaEngine:
         self._process: asyncio.subprocess.Process | None = None
         self._relay: HttpRelay | None = None
         self._ended: asyncio.Task[str] | None = None
+        self._weights_bytes = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._errors: deque[str] = deque(maxlen=TAIL_LINES)
 
@@ -84,6 +86,7 @@ class LlamaEngine:
             raise EngineFailed(ErrorKind.CONFIGURATION, str(error)) from error
         self._tail.clear()
         self._errors.clear()
+        self._weights_bytes = weights.stat().st_size
         try:
             self._process, reading = await self._spawn(weights)
         except OSError as error:
@@ -133,7 +136,7 @@ class LlamaEngine:
     async def figures(self) -> Figures:
         pid = self._process.pid if self._process and self._process.returncode is None else 0
         if self._relay is None:
-            return Figures(pid=pid)
+            return Figures(pid=pid, load_pct=self._loaded_pct(pid) if pid else None)
         try:
             _, body = await self._relay.get("/slots", 1.0)
             slots = msgspec.json.decode(body, type=list[_Slot])
@@ -142,6 +145,10 @@ class LlamaEngine:
         room = sum(slot.n_ctx for slot in slots)
         used = sum(slot.n_prompt_tokens for slot in slots if slot.is_processing)
         return Figures(pid=pid, kv_pct=100 * used / room if room else None)
+
+    def _loaded_pct(self, pid: int) -> float:
+        """The server maps its weights and tells no progress, but the kernel tells what is mapped; 100 is its to say."""
+        return min(99.0, 100 * proc.mapped_bytes(pid) / max(1, self._weights_bytes))
 
     async def stop(self) -> None:
         """SIGTERM, then SIGKILL after `TERM_S`: with a stream open the server would take 30 s."""

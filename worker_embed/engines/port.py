@@ -64,6 +64,8 @@ class Figures:
 
     pid: int = 0
     kv_pct: float | None = None
+    load_pct: float | None = None
+    """How much of the weights is in memory, while they are being loaded."""
 
 
 class Engine(Protocol):

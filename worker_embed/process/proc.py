@@ -51,6 +51,14 @@ def stat(pid: int) -> Stat | None:
     )
 
 
+def mapped_bytes(pid: int) -> int:
+    """Resident memory of a process that files are behind, as of libraries and mapped weights; 0 once it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[2]) * _PAGE_BYTES
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def pulse(pid: int) -> tuple[int, float] | None:
     """How often the first thread of `pid` went to sleep by itself, and the CPU seconds of all its threads.
 
