@@ -241,7 +241,7 @@ def upstream(status: int, body: bytes, retry_after_s: float | None = None) -> Fa
         code=code,
         message=error.message,
         retry=False if status >= 500 or status in (408, 409) else None,
-        retry_after_s=None if retry_after_s is None else min(max(1, round(retry_after_s)), 120),
+        retry_after_s=None if retry_after_s is None else round(min(max(1.0, retry_after_s), 120.0)),
         verbatim=msgspec.json.encode(error_body(error.message, kind, code, error.param)),
     )
 

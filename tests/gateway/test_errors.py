@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,21 @@ async def test_a_workers_error_keeps_its_status_and_is_run_once(
     assert set(sent) == {"message", "type", "param", "code"}
     assert refused.value.request_id
     assert refused.value.status_code == (502 if status == 999 else status)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "told"), [(math.inf, "120"), (1e300, "120"), (math.nan, "1"), (-5.0, "1"), (7.4, "7")]
+)
+async def test_a_wait_that_a_worker_passes_on_is_one_that_clients_obey(
+    tmp_path: Path, asked_s: float, told: str
+) -> None:
+    async def fail(job: Job) -> None:
+        await job.final(error("slow down", "rate_limit_exceeded"), status=429, retry_after_s=asked_s)
+
+    async with box(tmp_path) as node:
+        await node.serving(fail)
+        status, _, headers = await post(node, json.dumps(HI).encode())
+    assert (status, headers["retry-after"]) == (429, told)
 
 
 async def test_an_error_in_a_stream_is_an_event_and_then_done(tmp_path: Path) -> None:
