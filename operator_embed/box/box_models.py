@@ -42,10 +42,14 @@ class BoxModels:
             parsed = parse(text, base_dir=base_dir)
         except ManifestError as error:
             raise FleetError("\n".join(error.errors)) from error
-        applied = []
+        applied: list[Applied] = []
         for one in parsed:
             wanted = replace(one.model, resource_version=resource_version or one.model.resource_version)
-            action, stored = self._do(partial(Store.apply, model=wanted))
+            try:
+                action, stored = self._do(partial(Store.apply, model=wanted))
+            except FleetError as error:
+                before = ", ".join(f"{before.key} ({before.action})" for before in applied)
+                raise FleetError(f"{error}\napplied before it: {before}" if before else str(error)) from error
             if action != "unchanged":
                 self._tell("Applied", f"generation {stored.generation}, {action}", stored.key)
             applied.append(Applied(key=stored.key, action=action, warnings=one.warnings))

@@ -64,3 +64,22 @@ async def test_who_owns_the_number_is_said(store: Store, models: BoxModels) -> N
         "autoscaler let go",
         "threshold unset to 5, autoscaler held",
     ]
+
+
+async def test_what_was_applied_before_one_was_refused_is_said(store: Store, models: BoxModels) -> None:
+    def text(*names: str) -> str:
+        return "\n---\n".join(
+            f"{{apiVersion: model.youxam.com/v1alpha1, kind: AIModel, metadata: {{name: {name}}},"
+            f" spec: {{type: local, model: {name}}}}}"
+            for name in names
+        )
+
+    store.delete(KEY)
+    with pytest.raises(FleetError) as refused:
+        await models.apply(text("a", "m", "b"))
+    first, second = str(refused.value).splitlines()
+    assert first.startswith("default/m: is being deleted")
+    assert second == "applied before it: default/a (created)"
+    assert [model.name for model in store.list()] == ["a", "m"]
+    with pytest.raises(FleetError, match=r"\Adefault/m: is being deleted[^\n]*\Z"):
+        await models.apply(text("m"))
