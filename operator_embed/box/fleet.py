@@ -7,10 +7,10 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from operator_embed.aimodel import AIModel
 from operator_embed.box.box_models import BoxModels
@@ -41,6 +41,12 @@ GRACE_S = 1.5
 """How long a leader may take to come, or to hand over, before it is said that nobody leads."""
 STARTS_S = 10.0
 """How long a leader that holds the lock may take until it tells what it sees."""
+UNKNOWN_S = 300.0
+"""What a leader told is unknown again when nobody leads for so long."""
+UNKNOWN_FIGURES: Mapping[str, Any] = dict.fromkeys(
+    ("backlog", "queued", "in_flight", "oldest_s", "req_s", "tok_s", "ttft_p95_s", "kv_pct", "busy_pct", "vram_mib")
+)
+"""Of a model, while nobody tells them."""
 SILENT_S = 5.0
 """A leader tells something every second; one that is silent for so long hangs."""
 
@@ -214,7 +220,8 @@ class BoxFleet:
         try:
             headline, failures = self._unheard()
             known = {row.key: row for row in last.models}
-            models = tuple(_unwatched(model, known.get(model.key)) for model in self.store().list())
+            forgotten = self._clock() - self._alone_s > UNKNOWN_S
+            models = tuple(_unwatched(model, known.get(model.key), forgotten) for model in self.store().list())
             events = self._past_events()
         except (StoreError, HomeError) as error:
             headline, failures = "STORE DOWN", (_failure("store", "Unreadable", str(error), self._alone_s),)
@@ -268,8 +275,8 @@ def _aged(rows: tuple[Aging, ...]) -> tuple[Aging, ...]:
     return tuple(row if row.stale else replace(row, stale=True, version=row.version + 1) for row in rows)
 
 
-def _unwatched(model: AIModel, row: ModelView | None) -> ModelView:
-    """A row whose figures nobody reads any more."""
+def _unwatched(model: AIModel, row: ModelView | None, forgotten: bool) -> ModelView:
+    """A row whose figures nobody reads any more; forgotten ones are unknown."""
     base = row or ModelView(
         key=model.key,
         version=0,
@@ -291,5 +298,6 @@ def _unwatched(model: AIModel, row: ModelView | None) -> ModelView:
         progress="Draining" if model.deleted_s is not None else "",
         queue_stale=True,
         store_stale=True,
+        **(UNKNOWN_FIGURES if forgotten else {}),
     )
     return base if stale == base else replace(stale, version=base.version + 1)

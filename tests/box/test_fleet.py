@@ -105,6 +105,8 @@ async def test_a_leader_that_goes_leaves_its_figures_marked_as_old() -> None:
         again = await until(fleet, lambda later: later.at_s > view.at_s)
         assert (again.replicas, again.queues, again.gpus) == aged
         assert again.replicas is view.replicas, "time alone changes no row"
+        fleet._alone_s -= 300
+        await until(fleet, lambda later: later.models[0].backlog is None)
 
 
 async def test_what_is_deleted_or_applied_meanwhile_is_shown() -> None:
