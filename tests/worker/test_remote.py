@@ -182,6 +182,17 @@ async def test_api_that_cannot_be_reached_costs_no_attempt(box: Rig, upstream: U
     assert {start.attempt for start in ask.starts} == {1}
 
 
+async def test_answer_that_no_node_would_take_is_not_sent(box: Rig, upstream: Upstream) -> None:
+    async def endless(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(body=b'{"choices":"' + b"x" * 16 * 1024 * 1024 + b'"}')
+
+    upstream.next.extend([endless] * 3)
+    async with box.working():
+        ask = await box.ask()
+        assert (await ask.final()).status == 502
+        await answers(box, 4)
+
+
 async def test_silent_api_costs_an_attempt(box: Rig, upstream: Upstream) -> None:
     never = asyncio.Event()
 

@@ -16,7 +16,8 @@ from worker_embed.engines.port import AttemptFailed, Job, Unavailable
 from worker_embed.engines.sse import EventReader, EventTooLong
 from worker_embed.wire import ErrorKind, error_body
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_BYTES = 15 * 1024 * 1024
+"""An API node takes messages of 16 MiB; a longer one would cost all requests of the worker their connection."""
 CONNECT_S = 10.0
 KEY_BYTES = 8
 """Shorter keys are words such as `none`, for servers that want some key."""
