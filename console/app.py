@@ -157,12 +157,14 @@ class Console(FleetApp):
             screen.go_to(key)
 
     def go(self, view: str) -> None:
-        """Show a view where it was left; asked for again, its top."""
         if self.current_mode != view:
             self.switch_mode(view)
             return
         for _ in self.screen_stack[1:]:
             self.pop_screen()
+
+    def lead(self) -> None:
+        self.leaving.start()
 
     def action_go_models(self) -> None:
         self.go("models")

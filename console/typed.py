@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from operator_embed.fleet.fleet import FleetError
 from screens.actions import BY_ID
-from screens.base import FleetScreen
+from screens.base import FleetApp, FleetScreen
 from screens.command import CommandLine
 from screens.format import plural
 from screens.live import live_actions
 from screens.widgets.table import Table
-
-if TYPE_CHECKING:
-    from console.app import Console
 
 ALL = "all"
 LOGS_OF_ROW = frozenset({"model.logs", "replica.logs", "gpu.logs"})
@@ -26,12 +22,12 @@ class Command:
     """One word, what it does, and what may follow it."""
 
     help: str
-    run: Callable[[Console, str], Awaitable[None]]
+    run: Callable[[FleetApp, str], Awaitable[None]]
     """Gets what followed the word, or an empty text; raises `FleetError` when it cannot be done."""
-    arguments: Callable[[Console], Sequence[str]] = lambda _: ()
+    arguments: Callable[[FleetApp], Sequence[str]] = lambda _: ()
 
 
-async def ask(app: Console) -> None:
+async def ask(app: FleetApp) -> None:
     """Ask for a line, and do on the screen below what it says."""
     live = live_actions(app.screen)
     known = {name: f"view {key}: {title}" for name, (key, title, _) in zip(views(app), app.VIEWS, strict=True)}
@@ -53,7 +49,7 @@ async def ask(app: Console) -> None:
         app.notify(str(refusal), severity="error", markup=False)
 
 
-def why_not(app: Console, line: str) -> str:
+def why_not(app: FleetApp, line: str) -> str:
     """Why a line that was typed does nothing."""
     action = BY_ID.get(line)
     if action is None:
@@ -63,7 +59,7 @@ def why_not(app: Console, line: str) -> str:
     return f"{line} does nothing on this screen"
 
 
-async def narrow(app: Console, view: str, text: str) -> None:
+async def narrow(app: FleetApp, view: str, text: str) -> None:
     """Show of a view only the rows that match, or all of them for an empty text."""
     if app.current_mode != view:
         await app.switch_mode(view)
@@ -73,24 +69,24 @@ async def narrow(app: Console, view: str, text: str) -> None:
         await screen.narrow(screen.query_one(f"#{view}", Table), text)
 
 
-def views(app: Console) -> Sequence[str]:
+def views(app: FleetApp) -> Sequence[str]:
     """Names of the views, in their order."""
     return [action.removeprefix("go_") for _, _, action in app.VIEWS]
 
 
-def models(app: Console) -> Mapping[str, str]:
+def models(app: FleetApp) -> Mapping[str, str]:
     """Keys of the models by what they are called here."""
     found = app.fleet.view().models
     names = [model.name for model in found]
     return {model.name if names.count(model.name) == 1 else model.key: model.key for model in found}
 
 
-def replicas(app: Console) -> Mapping[str, str]:
+def replicas(app: FleetApp) -> Mapping[str, str]:
     """Keys of the models by the names of their replicas."""
     return {replica.key: replica.model for replica in app.fleet.view().replicas}
 
 
-def namespaces(app: Console) -> Sequence[str]:
+def namespaces(app: FleetApp) -> Sequence[str]:
     """Those that hold a model."""
     return sorted({model.namespace for model in app.fleet.view().models})
 
@@ -100,7 +96,7 @@ def no_such(what: str, name: str, there_is: Sequence[str]) -> FleetError:
     return FleetError(f"no {what} {name}; there is {', '.join(there_is) if there_is else 'none'}")
 
 
-async def view(app: Console, name: str) -> None:
+async def view(app: FleetApp, name: str) -> None:
     if name in views(app):
         app.go(name)
     elif key := models(app).get(name):
@@ -111,7 +107,7 @@ async def view(app: Console, name: str) -> None:
         raise FleetError(":view NAME of a view or a model; tab completes it")
 
 
-async def logs(app: Console, name: str) -> None:
+async def logs(app: FleetApp, name: str) -> None:
     from screens.logs import LogsScreen
 
     if key := models(app).get(name):
@@ -126,7 +122,7 @@ async def logs(app: Console, name: str) -> None:
         raise FleetError(":logs NAME of a model or a replica; tab completes it")
 
 
-async def dead(app: Console, _: str) -> None:
+async def dead(app: FleetApp, _: str) -> None:
     """One queue's dead letters; where several queues have some, those queues."""
     from screens.requests import RequestsScreen
 
@@ -139,13 +135,13 @@ async def dead(app: Console, _: str) -> None:
         await narrow(app, "queues", "dead>0")
 
 
-async def context(app: Console, _: str) -> None:
+async def context(app: FleetApp, _: str) -> None:
     shown = app.fleet.view().context
     led = "nobody leads it" if shown.leader_pid is None else f"pid {shown.leader_pid} leads it"
     app.notify(f"{shown.name} ({shown.kind}) is the only context; {led}", markup=False)
 
 
-async def namespace(app: Console, name: str) -> None:
+async def namespace(app: FleetApp, name: str) -> None:
     """Show one namespace, all of them, or say which there are."""
     there = namespaces(app)
     if not name:
@@ -158,13 +154,13 @@ async def namespace(app: Console, name: str) -> None:
     await narrow(app, "models", "" if name == ALL else f"namespace={name}")
 
 
-async def doctor(app: Console, _: str) -> None:
+async def doctor(app: FleetApp, _: str) -> None:
     from screens.doctor import DoctorScreen
 
     app.push_screen(DoctorScreen(app.fleet))
 
 
-async def theme(app: Console, name: str) -> None:
+async def theme(app: FleetApp, name: str) -> None:
     """Choose one, or take the one that was named."""
     if not name:
         app.search_themes()
@@ -175,19 +171,19 @@ async def theme(app: Console, name: str) -> None:
         raise no_such("theme", name, sorted(app.available_themes))
 
 
-async def start(app: Console, _: str) -> None:
+async def start(app: FleetApp, _: str) -> None:
     """Lead the box, where nobody does."""
     pid = app.fleet.view().context.leader_pid
     if pid is not None:
         raise FleetError(f"pid {pid} leads this box; there is nothing to start")
     if app.read_only:
         raise FleetError("read-only: W allows changes, then :start")
-    app.leaving.start()
+    app.lead()
     app.notify("starting: this console leads the box", markup=False)
 
 
-async def leave(app: Console, _: str) -> None:
-    app.leave()
+async def leave(app: FleetApp, _: str) -> None:
+    await app.run_action("quit")
 
 
 COMMANDS: Mapping[str, Command] = {

@@ -65,6 +65,14 @@ class FleetApp(KeysInOrder[str | None]):
         """The first key of an action, as Textual names it."""
         return self.keymap.get(action, BY_ID[action].keys).partition(",")[0]
 
+    def go(self, view: str) -> None:
+        """Show a view where it was left; asked for again, its top."""
+        raise NotImplementedError
+
+    def lead(self) -> None:
+        """Lead the fleet from here, where nobody does; raises `FleetError` when that cannot be."""
+        raise NotImplementedError
+
     def open_model(self, key: str) -> None:
         """Show all about an AIModel; screens do not know each other."""
         raise NotImplementedError
