@@ -97,7 +97,7 @@ class Engine:
         """The newest second of history, until it is published: with the view, so that followers wake once."""
         footprints, rings = self._ledger.footprints, self._telemetry.rings
         topics = self._controller.queues
-        known = Note("topics", lambda: json.dumps(sorted(topics.known)), lambda text: topics.load(_texts(text)))
+        known = Note("topics", topics.export, topics.load)
         topics.keep = lambda: leave(self._store, [known])
         self._notes = (
             known,
@@ -277,7 +277,3 @@ class Engine:
             self._server.publish(builder.build(self._facts, self._now()), self._second)
             self._second = None
             await asyncio.sleep(VIEW_EVERY_S)
-
-
-def _texts(exported: str) -> list[str]:
-    return [str(text) for text in json.loads(exported)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from worker_embed.queue.port import Queue, QueueError, TopicSpec
@@ -45,9 +46,13 @@ class Topics:
             self._know(topic)
         return ""
 
-    def load(self, topics: Iterable[str]) -> None:
+    def export(self) -> str:
+        """What the next leader has to know."""
+        return json.dumps(sorted(self.known))
+
+    def load(self, exported: str) -> None:
         """Know what the leader before us knew; AIModels may have changed since."""
-        self.known.update(topics)
+        self.known.update(map(str, json.loads(exported)))
         self.former.update(self.known)
 
     def suspect(self, topic: str) -> None:
