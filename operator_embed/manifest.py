@@ -237,7 +237,9 @@ class _Reader:
         value = default if given in (None, "") else given
         if metadata and value == "":
             self._wrong(("metadata", name), "is required")
-        elif metadata and not (isinstance(value, str) and DNS_LABEL.fullmatch(value)):
+        elif metadata and not isinstance(value, str):
+            self._wrong(("metadata", name), f"expected a string, got {shown(value)}; put it in quotes")
+        elif metadata and not DNS_LABEL.fullmatch(value):
             self._wrong(
                 ("metadata", name),
                 f"expected at most 63 lower-case letters, digits and '-', no '-' at the ends, got {shown(value)}",

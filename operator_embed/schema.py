@@ -22,6 +22,8 @@ KEY_SOURCES: Constant = {
 }
 """Where `apiKeyFrom` may point, with the form of each name."""
 GPU_UUID: Constant = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
+BLANK: Constant = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and marks that look like nothing: joiner, fillers of Hangul, blank Braille."""
 MASK: Constant = "********"
 """What stands where a secret is not shown."""
 
@@ -238,6 +240,8 @@ def _string_problem(field: Field, value: object) -> str:
         return f"is {len(value):,} characters long, {field.longest:,} are allowed"
     if not re.fullmatch(field.pattern, value) or not _encodable(value):
         return f"expected {field.wanted}, got {MASK if field.name == 'apiKey' else shown(value)}"
+    if field.name == "model" and not _visible(value):
+        return f"expected text without invisible characters, got {shown(value)}"
     return ""
 
 
@@ -331,6 +335,11 @@ def shown(value: object) -> str:
 def _encodable(text: str) -> bool:
     """False for half of a surrogate pair, which no file and no database takes."""
     return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _visible(text: str) -> bool:
+    """False for what two names may differ in without a look at them telling so, or what turns the text around it."""
+    return text.isprintable() and BLANK.isdisjoint(text)
 
 
 def _names_a_host(url: str) -> bool:

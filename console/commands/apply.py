@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from console.commands.box import folder_of, name_of, note, on_box, text_of
+from console.commands.box import called, folder_of, name_of, note, on_box, text_of
 from console.commands.errors import tell
 from console.commands.waiting import not_ready, settle
 from operator_embed.box.fleet import BoxFleet
@@ -24,7 +24,7 @@ def apply(options: argparse.Namespace) -> int:
                 keys += await _one(fleet, file, text)
             except FleetError as error:
                 failed = 1
-                tell("\n".join(f"{file}: {line}" for line in str(error).splitlines()))
+                tell("\n".join(f"{called(file)}: {line}" for line in str(error).splitlines()))
         if not keys:
             return 1
         return await settle(fleet, keys, not_ready, wait=options.wait, timeout_s=options.timeout) or failed
@@ -37,5 +37,5 @@ async def _one(fleet: BoxFleet, file: str, text: str) -> list[str]:
     for one in applied:
         print(f"{name_of(one.key)} {one.action}", flush=True)
         for warning in one.warnings:
-            note(f"warning: {file}: {safe_text(warning)}")
+            note(f"warning: {called(file)}: {safe_text(warning)}")
     return [one.key for one in applied]

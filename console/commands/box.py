@@ -66,9 +66,14 @@ def text_of(file: str) -> str:
     try:
         return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}") from error
+        raise CommandError(f"{called(file)}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise CommandError(f"{file}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise CommandError(f"{called(file)}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def called(file: str) -> str:
+    """A file in an error."""
+    return "standard input" if file == "-" else file
 
 
 def folder_of(file: str) -> str:

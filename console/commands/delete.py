@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from console.commands.box import chosen, folder_of, key_of, name_of, no_such, on_box, text_of
+from console.commands.box import called, chosen, folder_of, key_of, name_of, no_such, on_box, text_of
 from console.commands.errors import CommandError, UsageError, tell
 from console.commands.waiting import settle
 from operator_embed.aimodel import AIModel
@@ -36,6 +36,8 @@ def delete(options: argparse.Namespace) -> int:
             if key not in stored:
                 tell(no_such(key))
         failed = int(len(there) < len(set(keys)))
+        if not there:
+            return failed
         return await settle(fleet, there, _there, wait=options.wait, timeout_s=options.timeout) or failed
 
     return on_box(act)
@@ -46,7 +48,7 @@ def _named(file: str) -> list[str]:
     try:
         return [one.model.key for one in parse(text_of(file), base_dir=folder_of(file))]
     except ManifestError as error:
-        raise CommandError("\n".join(f"{file}: {line}" for line in error.errors)) from error
+        raise CommandError("\n".join(f"{called(file)}: {line}" for line in error.errors)) from error
 
 
 def _agreed(models: list[ModelView]) -> bool:
@@ -68,4 +70,7 @@ def _lost(model: ModelView) -> str:
 
 
 def _there(model: AIModel | None) -> str:
-    return "" if model is None else f"{model.status.ready} replicas drain" if model.status.ready else "is being removed"
+    """What still is, in words."""
+    if model is None:
+        return ""
+    return f"{plural(model.status.ready, 'replica')} to drain" if model.status.ready else "is being removed"

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from console.commands.box import key_of, on_box
+from console.commands.box import key_of, name_of, note, on_box
 from console.commands.errors import CommandError
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.fleet.logs import LogLine
@@ -21,12 +21,10 @@ def logs(options: argparse.Namespace) -> int:
 
     async def act(fleet: BoxFleet) -> int:
         sources = [options.replica] if options.replica else await _sources(fleet, key, options.name)
-        if options.follow and not options.replica:
+        if options.follow:
             await _follow(fleet, key, sources, options)
         else:
-            async for lines in fleet.logs.follow(
-                sources, tail=options.tail, previous=options.previous, follow=options.follow
-            ):
+            async for lines in fleet.logs.follow(sources, tail=options.tail, previous=options.previous, follow=False):
                 _print(lines, options.timestamps, several=len(sources) > 1)
         return 0
 
@@ -45,9 +43,13 @@ async def _sources(fleet: BoxFleet, key: str, name: str) -> list[str]:
 
 
 async def _follow(fleet: BoxFleet, key: str, sources: Sequence[str], options: argparse.Namespace) -> None:
-    """Follow all of `sources`, and each replica of the model that begins to write; ends with the first that fails."""
+    """Follow `sources`, and each replica of the model that begins to write.
+
+    Ends with the first that fails, or with the model, as `kubectl logs -f` does with its pod.
+    """
     known = {*sources, *await fleet.logs.sources(key)}
     read: list[str] = []
+    of_model = fleet.store().get(key) is not None
 
     async def follow(source: str, tail: int) -> None:
         read.append(source)
@@ -55,17 +57,20 @@ async def _follow(fleet: BoxFleet, key: str, sources: Sequence[str], options: ar
             _print(lines, options.timestamps, several=len(read) > 1)
 
     try:
-        async with asyncio.TaskGroup() as readers:
-            for source in sources:
-                readers.create_task(follow(source, options.tail))
-            while True:
+        async with asyncio.TaskGroup() as group:
+            readers = [group.create_task(follow(source, options.tail)) for source in sources]
+            while not of_model or fleet.store().get(key) is not None:
                 await asyncio.sleep(LOOK_EVERY_S)
-                for source in await fleet.logs.sources(key):
+                for source in [] if options.replica else await fleet.logs.sources(key):
                     if source not in known:
                         known.add(source)
-                        readers.create_task(follow(source, options.tail))
+                        readers.append(group.create_task(follow(source, options.tail)))
+            await asyncio.sleep(LOOK_EVERY_S)  # for their last words
+            for reader in readers:
+                reader.cancel()
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
+    note(f"{name_of(key)} was deleted")
 
 
 def _print(lines: Sequence[LogLine], timestamps: bool, *, several: bool) -> None:

@@ -24,15 +24,26 @@ def scale(options: argparse.Namespace) -> int:
     )
     if change == Scale():
         raise UsageError("nothing to change: give --replicas, --min, --max, --threshold, --pause or --resume")
+    if change.replicas is not None and change.threshold:
+        raise UsageError(
+            "--replicas means nothing beside --threshold, which starts the autoscaler: bound it with --min and --max"
+        )
 
     async def act(fleet: BoxFleet) -> int:
-        if fleet.leader() is not None:
-            await fleet.known()
-            preview = await fleet.models.preview(key, change)
-            for line in filter(None, (verdict(preview.lines, wide=False), *preview.advice)):
-                note(f"note: {line}")
+        advice = await _advice(fleet, key, change)
         await fleet.models.scale(key, change)
+        for line in advice:
+            note(f"note: {line}")
         print(f"{name_of(key)} scaled", flush=True)
         return await settle(fleet, [key], not_ready, wait=options.wait, timeout_s=options.timeout)
 
     return on_box(act)
+
+
+async def _advice(fleet: BoxFleet, key: str, change: Scale) -> list[str]:
+    """Whether its replicas would fit, as seen before the change; nobody sees it where nobody leads."""
+    if fleet.leader() is None:
+        return []
+    await fleet.known()
+    preview = await fleet.models.preview(key, change)
+    return [line for line in (verdict(preview.lines, wide=False), *preview.advice) if line]

@@ -7,8 +7,10 @@ import string
 from hypothesis import strategies as st
 
 from operator_embed.aimodel import AIModel, Condition, Engine, Spec, Status
+from operator_embed.schema import BLANK
 
 PLAIN = st.text(st.characters(min_codepoint=0x20, exclude_categories=["Cs", "Cc"], exclude_characters="￾￿"), min_size=1)
+VISIBLE = st.characters(exclude_categories=["C", "Z"], include_characters=" ", exclude_characters=BLANK)
 COUNTS = st.none() | st.integers(1, 1_000)
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 UUIDS = st.text(string.hexdigits, min_size=1).map(lambda text: f"GPU-{text}")
@@ -24,7 +26,7 @@ def specs(draw: st.DrawFn) -> Spec:
     remote = engine is Engine.REMOTE or (engine is Engine.AUTO and kind == "remote")
     return Spec(
         type=kind,
-        model=draw(PLAIN.filter(lambda text: len(text) <= 255)),
+        model=draw(st.text(VISIBLE, min_size=1, max_size=255)),
         image=draw(st.none() | PLAIN),
         replicas=draw(st.none() | st.integers(0, 1_000)),
         base_url=draw(URLS if remote else st.none() | URLS),

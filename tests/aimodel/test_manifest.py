@@ -144,10 +144,25 @@ def test_a_key_is_never_repeated_in_an_error() -> None:
     assert "sk-secret" not in said
 
 
-@pytest.mark.parametrize("name", ["Upper", "a.b", "-a", "a-", "a" * 64, "ü", "a/b", '"x\\e[2J"', "1.5"])
+@pytest.mark.parametrize("name", ["Upper", "a.b", "-a", "a-", "a" * 64, "ü", "a/b", '"x\\e[2J"', '"1.5"'])
 def test_names_are_dns_labels(name: str) -> None:
     [said] = refusal(text(name=name))
     assert said.startswith("metadata.name: expected at most 63 lower-case letters")
+
+
+def test_a_name_that_yaml_reads_as_something_else_belongs_in_quotes() -> None:
+    assert refusal(text(name="off")) == ("metadata.name: expected a string, got false; put it in quotes (line 4)",)
+
+
+@pytest.mark.parametrize("name", ["\u202eqwen", "qw\u2066en", "qwen\u200b", "qwen\u200d", "qw\u00a0en", "qw\u3164en"])
+def test_a_model_has_no_characters_that_nobody_sees(name: str) -> None:
+    [said] = refusal(text().replace("model: m\n", f"model: {json.dumps(name)}\n"))
+    assert said == f"spec.model: expected text without invisible characters, got {name!a} (line 7)"
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-32B:latest", "千问 3", "модель", "modèle 🤖"])
+def test_a_model_may_have_a_name_in_any_script(name: str) -> None:
+    assert one(text().replace("model: m\n", f"model: {name}\n")).model.spec.model == name
 
 
 def test_all_errors_of_all_documents_come_at_once() -> None:

@@ -41,6 +41,11 @@ def test_wishes_are_stored_and_said_to_be(alone: Box) -> None:
     assert "NO LEADER" in alone.says("--once")
 
 
+def test_nothing_is_said_to_be_stored_where_nothing_was(alone: Box) -> None:
+    said = alone.refuses("delete", "nope", "-y", "--wait")
+    assert said == "error: default/nope: there is no such AIModel; uplion get models lists them\n"
+
+
 def test_an_empty_box_says_how_to_fill_it(alone: Box) -> None:
     seen = alone.run("get", "models")
     assert (seen.returncode, seen.stdout) == (0, "")

@@ -8,6 +8,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.cli.box import UPLION, Box, happens, line, manifest
 
 KEY = "sk-never-to-be-seen-5f1c"
@@ -49,6 +51,17 @@ def test_logs_of_several_replicas_name_them_and_follow_new_ones(served: Box) -> 
     following.terminate()
     lines = served.says("logs", "chatty", "--tail", "1").splitlines()
     assert len({text.split()[0] for text in lines}) == 2
+
+
+@pytest.mark.parametrize("only", [[], ["--replica"]], ids=["all", "one"])
+def test_a_followed_log_ends_with_its_model(served: Box, only: list[str]) -> None:
+    served.says("apply", "-f", "-", "--wait", text=manifest("leaving"))
+    replica = served.says("describe", "leaving").partition("Replicas:")[2].split("\n")[2].split()[0]
+    following = served.start("logs", "leaving", "-f", *only, *([replica] if only else []))
+    line(following, "Ready")
+    served.says("delete", "leaving", "--wait")
+    assert line(following, "deleted") == "aimodel/leaving was deleted\n"
+    assert following.wait(20) == 0
 
 
 def test_top_tells_models_and_what_they_run_on(served: Box) -> None:

@@ -22,10 +22,15 @@ def test_apply_names_file_field_and_line_of_each_error(served: Box) -> None:
     assert served.refuses("apply", "-f", "/nowhere.yaml") == "error: /nowhere.yaml: No such file or directory\n"
 
 
+def test_apply_calls_standard_input_by_its_name(served: Box) -> None:
+    assert served.refuses("apply", "-f", "-", text="") == "error: standard input: the text has no AIModel in it\n"
+    assert served.refuses("delete", "-f", "-", text="") == "error: standard input: the text has no AIModel in it\n"
+
+
 def test_apply_warns_of_unknown_fields(served: Box) -> None:
     ended = served.run("apply", "-f", "-", text=manifest("one", replicas=0, replcas=2))
     assert ended.returncode == 0
-    assert "warning: -: spec.replcas: unknown field, ignored; did you mean replicas?" in ended.stderr
+    assert "warning: standard input: spec.replcas: unknown field, ignored; did you mean replicas?" in ended.stderr
 
 
 def test_a_refused_file_does_not_keep_the_others_from_being_applied(served: Box) -> None:
@@ -73,7 +78,9 @@ def test_an_object_that_was_changed_since_it_was_read_is_not_applied(served: Box
     changed = read.replace('"parallel": 2', '"parallel": 3')
     assert served.says("apply", "-f", "-", text=changed) == "aimodel/read configured\n"
     said = served.refuses("apply", "-f", "-", text=read)
-    assert said.startswith("error: -: default/read: was changed by somebody else since it was read (resourceVersion ")
+    assert said.startswith(
+        "error: standard input: default/read: was changed by somebody else since it was read (resourceVersion "
+    )
     assert served.object("read")["spec"]["parallel"] == 3
     served.says("delete", "read", "--wait")
     assert "remove resourceVersion to create it again" in served.refuses("apply", "-f", "-", text=read)
@@ -117,6 +124,11 @@ def test_scale_and_its_refusals(served: Box) -> None:
     assert "uplion.io/paused" in served.object("wide")["metadata"]["annotations"]
     served.says("scale", "wide", "--resume")
     assert "nothing to change" in served.refuses("scale", "wide", code=2)
+    both = served.refuses("scale", "wide", "--threshold", "4", "--replicas", "2", code=2)
+    assert both.startswith("error: --replicas means nothing beside --threshold")
+    served.says("scale", "wide", "--threshold", "0", "--replicas", "1")
+    beyond = served.refuses("scale", "wide", "--replicas", "100000")
+    assert beyond == "error: default/wide: spec.replicas: 100000 is not within 0 to 1000\n"
 
 
 def test_restart_replaces_every_replica(served: Box) -> None:
