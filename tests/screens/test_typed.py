@@ -113,6 +113,12 @@ async def test_start_leads_only_where_nobody_does() -> None:
         await until(pilot, lambda: engine.done == ["start"])
 
 
+async def test_q_leaves_and_asks_what_becomes_of_the_models() -> None:
+    async with Console(several(), leaving=Engine()).run_test(size=(120, 40)) as pilot:
+        await pilot.press("colon", "q", "enter")
+        await shows(pilot, "Leave: 3 models run")
+
+
 async def test_a_theme_says_how_it_is_kept() -> None:
     app = Console(several())
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
