@@ -36,7 +36,8 @@ def test_logs_of_a_replica_and_of_the_box(served: Box) -> None:
     assert said.endswith(" info Ready\n")
     assert said[:2] == "20"
     assert "Z info" in said
-    happens(lambda: "GET /health" in served.says("logs", "gateway"))
+    served.says("chat", "hello", "hi")
+    happens(lambda: "POST /v1/chat/completions" in served.says("logs", "gateway"))
     assert "there is no log of it" in served.refuses("logs", "nobody")
     assert "there is no log of a previous run" in served.refuses("logs", "hello", "-p")
     served.refuses("logs", "hello", "-p", "-f", code=2)
