@@ -174,12 +174,15 @@ class FleetScreen(Screen[None], Kept):
 
     @on(Table.Filtering)
     async def show_filter_line(self, event: Table.Filtering) -> None:
-        """One filter line a screen, for the table that asked last."""
-        from screens.widgets.filter_line import FilterLine
+        """One such line a screen, for the table that asked last."""
+        from screens.widgets.filter_line import FaultsLine, FilterLine
 
         await self.query(FilterLine).remove()
+        await self.query(FaultsLine).remove()
         if event.wanted:
             await self.mount(FilterLine(event.table), before=self.query_one(Hints))
+        elif event.table.arrangement.only_faults:
+            await self.mount(FaultsLine(event.table), before=self.query_one(Hints))
 
     @on(Table.Detailed)
     async def ask_for_detail(self, event: Table.Detailed) -> None:

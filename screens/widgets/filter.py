@@ -19,6 +19,8 @@ FACTORS = {"": 1.0, "%": 1.0, "k": 1e3, "m": 1e6, "s": 1.0, "min": 60.0, "h": 3_
 OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     ">": gt, "<": lt, ">=": ge, "<=": le, "=": eq, "==": eq, "!=": ne,
 }  # fmt: skip
+ORDERS = frozenset({">", "<", ">=", "<="})
+"""What only figures have."""
 
 
 class FilterError(ValueError):
@@ -53,6 +55,8 @@ def _comparison(name: str, sign: str, operand: str, fields: Mapping[str, Field[R
         raise FilterError(f"{name}{sign} what? a number, a word or another column")
     wanted = _literal(operand)
     right = fields.get(operand.lower()) if isinstance(wanted, str) else None
+    if isinstance(wanted, str) and right is None and sign in ORDERS:
+        raise FilterError(f"{operand} is no number and no column")
     compare = OPERATORS[sign]
 
     def holds(row: R) -> bool:

@@ -65,6 +65,8 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
     """Key of the row under the cursor; empty in an empty table."""
     head: var[tuple[str, str, str]] = var(("", "", ""))
     """Title, text and right end of a panel heading in place of column titles; no title, no heading."""
+    shown: var[tuple[int, bool]] = var((0, False))
+    """How many rows are shown, and whether only those that carry a mark."""
     note: var[str] = var("")
     """What a table without rows says, other than that its filter matches none."""
 
@@ -92,7 +94,7 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
 
     @dataclass
     class Filtering(Message):
-        """The user asks for, or has dropped, the filter line."""
+        """The user asks for the filter line, or narrows the table without one."""
 
         table: Table[Any]
         wanted: bool
@@ -175,6 +177,12 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
         self.arrangement.filter(text)
         self._arrange()
 
+    def show_all(self) -> None:
+        """Show the rows that a filter leaves out, and those without a mark."""
+        self.arrangement.only_faults = False
+        self.filter_by("")
+        self.post_message(self.Filtering(self, wanted=False))
+
     def select(self, key: str) -> None:
         """Put the cursor on a row, if it is there."""
         index = next((i for i, row in enumerate(self._rows) if row.key == key), None)
@@ -197,6 +205,7 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
             self.cursor = rows[self._index].key if rows else ""
             if seen:
                 self._bring_into_sight()
+        self.shown = len(rows), self.arrangement.only_faults
         self._draw_changes()
 
     def _draw_changes(self) -> None:
@@ -406,6 +415,8 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
     def action_only_faults(self) -> None:
         self.arrangement.only_faults = not self.arrangement.only_faults
         self._arrange()
+        if not self.arrangement.filter_text:
+            self.post_message(self.Filtering(self, wanted=False))
 
     def action_sort(self) -> None:
         self._letters = {} if self.head[0] else letters([column for column, _ in self._columns])
@@ -436,9 +447,7 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
 
     def action_clear(self) -> None:
         if self.arrangement.filter_text or self.arrangement.only_faults:
-            self.arrangement.only_faults = False
-            self.filter_by("")
-            self.post_message(self.Filtering(self, wanted=False))
+            self.show_all()
         else:
             self.arrangement.marked = set()
             self._draw_changes()

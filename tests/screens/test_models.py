@@ -88,9 +88,25 @@ async def test_only_faults_shows_rows_with_a_mark() -> None:
     app = Console(example.fleet())
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("exclamation_mark")
-        await until(pilot, lambda: len(table(app).rows) == 4)
+        await shows(pilot, "! 4 with a mark shown   esc show all")
+        assert len(table(app).rows) == 4
         await pilot.press("escape")
         await until(pilot, lambda: len(table(app).rows) == 18)
+        assert not any("shown" in text for text in painted(app))
+
+
+async def test_the_filter_line_follows_the_rows_and_says_that_only_faults_are_shown() -> None:
+    fleet = StillFleet(model("qwen3", backlog=5), model("bge-m3", backlog=5), model("qwen2"))
+    app = Console(fleet)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("slash", *"backlog>1", "enter")
+        await shows(pilot, "2 shown")
+        fleet.show(model("qwen3", backlog=5, state=State.FAILED, version=2), model("bge-m3"), model("qwen2"))
+        await shows(pilot, "1 shown")
+        await pilot.press("exclamation_mark")
+        await shows(pilot, "1 with a mark shown")
+        await pilot.press("slash", "escape")
+        await until(pilot, lambda: len(table(app).rows) == 3)
 
 
 async def test_o_and_a_letter_sort_and_o_reverses() -> None:

@@ -68,7 +68,12 @@ def test_what_is_unknown_matches_no_comparison() -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("reddy>3", "no column reddy; there is ready"), ("vram>3", "there is backlog, desired"), ("backlog>", "what?")],
+    [
+        ("reddy>3", "no column reddy; there is ready"),
+        ("vram>3", "there is backlog, desired"),
+        ("backlog>", "what?"),
+        ("backlog>x", "x is no number and no column"),
+    ],
 )
 def test_a_text_that_is_no_filter_says_why(text: str, said: str) -> None:
     with pytest.raises(FilterError, match=said):
