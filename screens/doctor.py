@@ -54,7 +54,7 @@ class DoctorScreen(FleetScreen):
 
     def totals(self, wide: bool) -> Fields:
         broken = sum(source.status == "!" for source in self.view.sources)
-        said = f"{broken} broken" if broken else "all that is wanted works"
+        said = f"{broken} broken" if broken else "all that is needed works"
         return ((1, (("Doctor", ""), (f"   {said}", "error" if broken else "muted"))),)
 
     def draw(self) -> None:

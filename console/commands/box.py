@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from operator_embed.fleet.fleet import FleetView
 from operator_embed.fleet.models import ModelView
 
 NOBODY_LEADS = "nothing runs this box: start uplion or uplion serve"
+VERB_OF_KEY = {"e": "edit", "l": "logs"}
 STORED = f"stored; {NOBODY_LEADS}"
 
 
@@ -79,6 +81,13 @@ def called(file: str) -> str:
 def folder_of(file: str) -> str:
     """Where relative paths of a file begin."""
     return "." if file == "-" else str(Path(file).parent)
+
+
+def in_shell(text: str, name: str = "") -> str:
+    """What a console tells to press, as what a shell can run; `name` is the AIModel that the text is about."""
+    text = re.sub(r"\bpress ([el])\b", r"run \1", text)
+    text = re.sub(r"\b(run|then) ([el])\b", lambda key: f"{key[1]} uplion {VERB_OF_KEY[key[2]]} {name}", text)
+    return re.sub(r"\bpress (\d)\b", r"open uplion and press \1", text).replace(" :doctor", " uplion doctor")
 
 
 def warn_unled(view: FleetView) -> None:

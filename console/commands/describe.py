@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from console.commands.box import chosen, on_box, warn_unled
-from console.commands.events import OF_MODEL
+from console.commands.box import chosen, in_shell, on_box, warn_unled
+from console.commands.events import OF_MODEL, WIDEST
 from console.commands.table import laid_out, table, widths
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.fleet.fleet import FleetView
@@ -58,7 +58,12 @@ def _block(model: ModelView, stored: Mapping[str, Any], view: FleetView) -> Iter
     yield from _fields(_status(model), "  ")
     if model.why:
         yield "Why:"
-        yield from textwrap.wrap(safe_text(model.why), WIDTH, initial_indent="  ", subsequent_indent="  ")
+        yield from textwrap.wrap(
+            in_shell(safe_text(model.why), model.key.removeprefix("default/")),
+            WIDTH,
+            initial_indent="  ",
+            subsequent_indent="  ",
+        )
     conditions = [
         (c.type, str(c.status), c.reason, age(view.at_s - c.since_s), safe_text(c.message) or "-")
         for c in model.conditions
@@ -70,7 +75,7 @@ def _block(model: ModelView, stored: Mapping[str, Any], view: FleetView) -> Iter
     events = [event for event in view.events if event.model == model.key][:EVENTS]
     if events:
         yield "Events:"
-        yield from (f"  {line}" for line in table(OF_MODEL, reversed(events), view.at_s))
+        yield from (f"  {line}" for line in table(OF_MODEL, reversed(events), view.at_s, WIDEST))
     else:
         yield "Events: <none>"
 

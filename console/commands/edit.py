@@ -12,7 +12,7 @@ from itertools import dropwhile
 from pathlib import Path
 
 from console.commands.box import STORED, key_of, name_of, note, on_box
-from console.commands.errors import CommandError
+from console.commands.errors import CommandError, tell
 from operator_embed.box.fleet import BoxFleet
 from operator_embed.fleet.fleet import FleetError
 from operator_embed.fleet.text import safe_text
@@ -37,19 +37,23 @@ async def _edit(fleet: BoxFleet, key: str) -> int:
     text = manifest.yaml
     wrong: tuple[str, ...] = ()
     while True:
-        before, text = text, _edited(draft, text, wrong)
+        before, text = text, _edited(draft, text, wrong, stored=manifest.yaml)
         if not text.strip() or text == manifest.yaml:
             draft.unlink()
             print("edit cancelled, no changes made" if text.strip() else "edit cancelled, the file was empty")
             return 0
         if wrong and text == before:
-            raise CommandError(f"edit cancelled, no valid changes were saved; your text is kept in {draft}")
+            tell("\n".join(wrong))
+            note(f"edit cancelled, no valid changes were saved; your text is kept in {draft}")
+            return 1
         if not (wrong := _wrong(text, key)):
             break
     try:
         [applied] = await fleet.models.apply(text, resource_version=manifest.resource_version)
     except FleetError as refusal:
-        raise CommandError(f"{refusal}\nyour text is kept in {draft}") from refusal
+        tell(str(refusal))
+        note(f"your text is kept in {draft}")
+        return 1
     draft.unlink()
     print(f"{name_of(key)} {'edited' if applied.action == 'configured' else applied.action}")
     for warning in applied.warnings:
@@ -66,8 +70,11 @@ def _draft(key: str) -> Path:
     return Path(path)
 
 
-def _edited(draft: Path, text: str, wrong: Sequence[str]) -> str:
-    """The text after the user's editor, without our lines on top; raises `CommandError` when it cannot be run."""
+def _edited(draft: Path, text: str, wrong: Sequence[str], *, stored: str) -> str:
+    """The text after the user's editor, without our lines on top; raises `CommandError` when it fails.
+
+    What differs from the text that is `stored` is kept then.
+    """
     head = [f"# {line}".rstrip() for line in (*HEAD, *(["", *wrong] if wrong else []))]
     draft.write_text("\n".join((*head, text)), encoding="utf-8")
     editor = next((named for name in EDITORS if (named := os.environ.get(name))), "vi")
@@ -77,13 +84,17 @@ def _edited(draft: Path, text: str, wrong: Sequence[str]) -> str:
         draft.unlink()
         why = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"cannot run the editor {editor!r}: {why}; set EDITOR") from error
-    if ended.returncode:
-        raise CommandError(f"the editor {editor!r} ended with {ended.returncode}; your text is kept in {draft}")
     try:
         lines = draft.read_text(encoding="utf-8").splitlines(keepends=True)
     except UnicodeDecodeError as error:
         raise CommandError(f"{draft}: is not UTF-8 text any more; it is kept as it is") from error
-    return "".join(dropwhile(lambda line: line.startswith("#"), lines))
+    edited = "".join(dropwhile(lambda line: line.startswith("#"), lines))
+    if ended.returncode and edited == stored:
+        draft.unlink()
+        raise CommandError(f"the editor {editor!r} ended with {ended.returncode}; nothing was changed")
+    if ended.returncode:
+        raise CommandError(f"the editor {editor!r} ended with {ended.returncode}; your text is kept in {draft}")
+    return edited
 
 
 def _wrong(text: str, key: str) -> tuple[str, ...]:

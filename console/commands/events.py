@@ -23,6 +23,8 @@ MODEL: Column[EventView] = Column("MODEL", 20, lambda e, _: model_name(e))
 SOURCE: Column[EventView] = Column("SOURCE", 19, lambda e, _: e.source)
 MESSAGE: Column[EventView] = Column("MESSAGE", 24, lambda e, _: e.message)
 
+WIDEST = 32
+"""Cells that a column is padded to: a name may have 63 characters, and messages stand behind it."""
 OF_MODEL = (AGE, TYPE, REASON, COUNT, SOURCE, MESSAGE)
 OF_ALL = (AGE, TYPE, REASON, COUNT, MODEL, SOURCE, MESSAGE)
 
@@ -50,7 +52,7 @@ def events(options: argparse.Namespace) -> int:
 
 async def _print(fleet: BoxFleet, rows: list[EventView], asked: Any, options: argparse.Namespace) -> None:
     """Tables take a line an event, json an object a line; the same event again, with a new count, is news."""
-    lines, told = Lines(OF_ALL), dict[str, int]()
+    lines, told = Lines(OF_ALL, WIDEST), dict[str, int]()
 
     def show(rows: list[EventView], at_s: float) -> None:
         if options.output == "table":

@@ -15,7 +15,19 @@ from screens.model_columns import columns_for
 from screens.widgets.columns import Column
 
 ALWAYS = ("NAME", "READY", "STATE", "BACKLOG", "OLDEST", "REQ/S", "TOK/S", "ENGINE", "AGE")
-ONLY_WIDE = ("TYPE", "MODEL", "MIN-MAX", "FLIGHT", "1ST p95", "CPU%", "GPU%", "VRAM", "RESTARTS", "LAST FAILURE")
+ONLY_WIDE = (
+    "TYPE",
+    "MODEL",
+    "MIN-MAX",
+    "FLIGHT",
+    "1ST p95",
+    "CPU%",
+    "GPU%",
+    "VRAM",
+    "KV %",
+    "RESTARTS",
+    "LAST FAILURE",
+)
 NAMESPACE: Column[ModelView] = Column("NAMESPACE", 10, lambda m, _: m.namespace)
 
 
@@ -36,7 +48,7 @@ def models(options: argparse.Namespace) -> int:
             where = f" in namespace {options.namespace}" if options.namespace else ""
             note(f"No models{where}. uplion apply -f model.yaml makes one.")
             return 0
-        lines = Lines(_columns(view, rows, wide=options.output == "wide"))
+        lines = Lines(columns_of(view, rows, wide=options.output == "wide"))
         print("\n".join(lines.new(rows, view.at_s)), flush=True)
         if options.watch:
             await _watch(fleet, lines, options)
@@ -59,7 +71,8 @@ async def _objects(fleet: BoxFleet, options: argparse.Namespace) -> int:
     return 0
 
 
-def _columns(view: FleetView, rows: Sequence[ModelView], *, wide: bool) -> Sequence[Column[ModelView]]:
+def columns_of(view: FleetView, rows: Sequence[ModelView], *, wide: bool) -> Sequence[Column[ModelView]]:
+    """What a table says of each model, and where it is when not all are in the default namespace."""
     named = {column.title: column for column in columns_for(view)}
     titles = ALWAYS + ONLY_WIDE if wide else ALWAYS
     several = {row.namespace for row in rows} - {"default"}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
-from console.commands.box import on_box
+from console.commands.box import in_shell, on_box
+from console.commands.get import columns_of
 from console.commands.table import table
 from console.settings import Settings
 from operator_embed.box.fleet import BoxFleet
@@ -36,11 +38,13 @@ def _lines(view: FleetView) -> Iterator[str]:
     yield "  ".join(_text(part).strip() for _, part in totals(view, True))
     if view.models:
         yield ""
-        yield from table(columns_for(view), view.models, view.at_s)
+        mark = columns_for(view)[0]
+        yield from table((mark, *columns_of(view, view.models, wide=True)), view.models, view.at_s)
     yield ""
     yield f"Failures  {len(view.failures) or 'none'} now"
     if view.failures:
-        yield from table([column for column in FAILURES if column.until >= WIDE], view.failures, view.at_s)
+        failures = [replace(failure, message=in_shell(failure.message)) for failure in view.failures]
+        yield from table([column for column in FAILURES if column.until >= WIDE], failures, view.at_s)
 
 
 def _text(spans: Spans) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import signal
 
 from console import settings
+from console.commands.box import in_shell
 from console.commands.errors import CommandError
 from console.settings import Settings
 from console.wiring import leadership, log_to
@@ -79,7 +80,7 @@ async def _tell(home: Home, chosen: Settings, ours: Leadership) -> None:
             failures = fleet.view().failures
             for failure in failures:
                 if failure.key not in known:
-                    _say(f"{event_mark(failure)} {failure.subject}: {failure.reason}: {failure.message}")
+                    _say(f"{event_mark(failure)} {failure.subject}: {failure.reason}: {in_shell(failure.message)}")
             known = {failure.key for failure in failures}
     finally:
         await fleet.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -18,8 +19,9 @@ R = TypeVar("R", bound=Row)
 class Lines(Generic[R]):
     """A table that is printed line by line: what was said once is said again only when it differs."""
 
-    def __init__(self, columns: Sequence[Column[R]]) -> None:
-        self._columns = columns
+    def __init__(self, columns: Sequence[Column[R]], widest: int = sys.maxsize) -> None:
+        """A cell of more than `widest` cells moves the rest of its own line alone."""
+        self._columns, self._widest = columns, widest
         self._widths: list[int] = []
         self._said: dict[str, tuple[str, ...]] = {}
 
@@ -30,7 +32,8 @@ class Lines(Generic[R]):
         if not titles and not fresh:
             return []
         lines = [*titles, *fresh]
-        self._widths = [max(pair) for pair in zip(self._widths or widths(lines), widths(lines), strict=True)]
+        now = [min(width, self._widest) for width in widths(lines)]
+        self._widths = [max(pair) for pair in zip(self._widths or now, now, strict=True)]
         return laid_out(lines, self._widths, [column.right for column in self._columns])
 
     def _is_new(self, row: R, at_s: float) -> bool:
@@ -45,9 +48,9 @@ class Lines(Generic[R]):
         return tuple(text or ("-" if column.title else "") for column, text in texts)
 
 
-def table(columns: Sequence[Column[R]], rows: Iterable[R], at_s: float) -> list[str]:
-    """Titles and rows, each column as wide as its widest cell."""
-    return Lines(columns).new(rows, at_s)
+def table(columns: Sequence[Column[R]], rows: Iterable[R], at_s: float, widest: int = sys.maxsize) -> list[str]:
+    """Titles and rows, each column as wide as its widest cell up to `widest`."""
+    return Lines(columns, widest).new(rows, at_s)
 
 
 def widths(lines: Sequence[Sequence[str]]) -> list[int]:
@@ -59,7 +62,9 @@ def laid_out(lines: Sequence[Sequence[str]], widths: Sequence[int], right: Seque
     """Lines of cells as text, the cells of a column below each other."""
     sides = right or [False] * len(widths)
     return [
-        GAP.join(fit(cell, width, side) for cell, width, side in zip(line, widths, sides, strict=True)).rstrip()
+        GAP.join(
+            fit(cell, max(width, cell_len(cell)), side) for cell, width, side in zip(line, widths, sides, strict=True)
+        ).rstrip()
         for line in lines
     ]
 

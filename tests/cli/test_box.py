@@ -24,6 +24,15 @@ def test_events_newest_last(served: Box) -> None:
     assert first.split()[1:3] == ["Normal", "Applied"]
 
 
+def test_a_long_name_keeps_messages_of_other_models_in_sight(served: Box) -> None:
+    long = "a" * 63
+    served.says("apply", "-f", "-", text=manifest(long, replicas=0))
+    lines = served.says("events").splitlines()
+    assert any(long in text and text.endswith("   generation 1, created") for text in lines)
+    assert lines[0].index("MESSAGE") < 120
+    served.says("delete", long, "--wait")
+
+
 def test_events_as_they_come(served: Box) -> None:
     watching = served.start("events", "-w", "-o", "json", "--for", "newcomer")
     served.says("apply", "-f", "-", text=manifest("newcomer", replicas=0))
@@ -106,8 +115,9 @@ def test_once_prints_the_main_screen(served: Box) -> None:
     said = served.says("--once", "--ascii")
     assert said.isascii()
     assert any(text.strip().startswith("hello ") for text in said.splitlines())
-    assert "LAST FAILURE" in said
     assert "\nFailures  " in said
+    titles = next(text for text in said.splitlines() if "LAST FAILURE" in text)
+    assert titles.split() == served.says("get", "models", "-o", "wide").splitlines()[0].split()
 
 
 def test_a_reader_that_leaves_is_no_error(served: Box) -> None:

@@ -51,7 +51,9 @@ def test_an_invalid_text_comes_back_with_the_error_on_top(edited: Box) -> None:
 def test_giving_up_keeps_the_text(edited: Box) -> None:
     spoil = editor(edited, 'sed -i "s/parallel: .*/parallel: -1/" "$1"')
     said = edited.refuses("edit", "edited", EDITOR=spoil, TMPDIR=str(edited.home))
-    assert said.startswith("error: edit cancelled, no valid changes were saved; your text is kept in ")
+    wrong, end = said.splitlines()
+    assert wrong.startswith("error: spec.parallel: -1 is not within 1 to 65536 (line ")
+    assert end.startswith("edit cancelled, no valid changes were saved; your text is kept in ")
     kept = Path(said.split()[-1])
     assert "parallel: -1" in kept.read_text()
     assert kept.stat().st_mode & 0o077 == 0
@@ -62,8 +64,9 @@ def test_somebody_else_was_faster(edited: Box) -> None:
         edited, f'{sys.executable} -m console scale edited --replicas 1 >&2; sed -i "s/parallel: 2/parallel: 5/" "$1"'
     )
     said = edited.refuses("edit", "edited", EDITOR=slow, TMPDIR=str(edited.home))
-    assert "was changed by somebody else since it was read" in said
-    assert "your text is kept in" in said
+    *_, refusal, kept = said.splitlines()
+    assert refusal.startswith("error: default/edited: was changed by somebody else since it was read")
+    assert kept.startswith("your text is kept in ")
     assert edited.object("edited")["spec"]["parallel"] == 2
 
 
@@ -76,3 +79,15 @@ def test_another_name_is_another_model(edited: Box) -> None:
 def test_an_editor_that_cannot_be_run(edited: Box) -> None:
     said = edited.refuses("edit", "edited", EDITOR="no-such-editor")
     assert said == "error: cannot run the editor 'no-such-editor': No such file or directory; set EDITOR\n"
+
+
+def test_an_editor_that_fails_leaves_nothing_behind_but_what_was_typed(edited: Box) -> None:
+    temporary = edited.home / "tmp"
+    temporary.mkdir()
+    said = edited.refuses("edit", "edited", EDITOR="false", TMPDIR=str(temporary))
+    assert said == "error: the editor 'false' ended with 1; nothing was changed\n"
+    assert list(temporary.iterdir()) == []
+    typed = editor(edited, 'sed -i "s/parallel: 2/parallel: 6/" "$1"; exit 3')
+    said = edited.refuses("edit", "edited", EDITOR=typed, TMPDIR=str(temporary))
+    assert "ended with 3; your text is kept in " in said
+    assert "parallel: 6" in Path(said.split()[-1]).read_text()

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 
+import pytest
+
+from console.commands.box import in_shell
+from operator_embed.box.why import ADVICE
 from tests.cli.box import UPLION, Box, line, manifest
 
 
@@ -45,6 +50,7 @@ def test_apply_wait_tells_why_it_waits(served: Box) -> None:
     said = served.refuses("apply", "-f", "-", "--wait", "--timeout", "2s", text=text)
     assert "waiting for aimodel/lost: 0 of 1 ready, WeightsMissing" in said
     assert "error: aimodel/lost: not done after 2 s: 0 of 1 ready, WeightsMissing" in said
+    assert "or run uplion edit lost and set source." in " ".join(served.says("describe", "lost").split())
     assert served.says("delete", "-f", "-", "--wait", text=text) == "aimodel/lost deleted\n"
 
 
@@ -110,6 +116,14 @@ def test_describe_tells_all(served: Box) -> None:
     for part in ("Name:              hello", "  source:          static:Hello there", "  Ready:           1 of 1",
                  "Why:", "ReplicasReady", "CPU", "Applied", "generation 1, created"):  # fmt: skip
         assert part in said, part
+
+
+@pytest.mark.parametrize("advice", ADVICE.values())
+def test_a_shell_is_told_commands_where_a_console_tells_keys(advice: str) -> None:
+    said = in_shell(advice, "hello")
+    assert not re.search(r"\bpress\b|\bthen [a-z] |:doctor", said)
+    assert said.count("uplion edit hello") == len(re.findall(r"\b(?:press|then) e\b", advice))
+    assert said.count("uplion logs hello") == len(re.findall(r"\bpress l\b", advice))
 
 
 def test_scale_and_its_refusals(served: Box) -> None:

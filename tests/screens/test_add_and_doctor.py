@@ -67,7 +67,7 @@ async def test_doctor_says_what_is_broken_and_what_to_do() -> None:
         await shows(pilot, "!   API       port 8080 is taken by python3 (pid 4121)")
         await shows(pilot, "for 41s")
         fleet.show(sources=SOURCES[:1])
-        await shows(pilot, "all that is wanted works")
+        await shows(pilot, "all that is needed works")
 
 
 def test_templates_look_right(snap_compare: Callable[..., bool]) -> None:
