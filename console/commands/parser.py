@@ -64,7 +64,11 @@ def parser() -> argparse.ArgumentParser:
     """All commands with their help."""
     top = _Parser(
         prog="uplion",
-        description="Serve AI models from one terminal. Without a command: the console.",
+        description=_filled(
+            """Serve AI models from one terminal. Without a command: the console. An AIModel is a model to serve, as
+            YAML; a box is all that runs from one folder, $UPLION_HOME or ~/.local/share/uplion. For more on a command:
+            uplion COMMAND --help."""
+        ),
         epilog=_examples(
             ("uplion", "open the console; it leads this box where nothing else does"),
             ("uplion apply -f model.yaml", "create or change a model"),
@@ -146,15 +150,23 @@ def _get(verbs: Verbs) -> None:
         "get",
         "get.models",
         "list AIModels",
-        "One line a model: ? is unknown, - does not apply, 412? is the last figure of a source that is silent.",
+        """One line a model. Where a figure should be, ? says that it is not known and - that there is none; 412? is
+        the last that was heard of it.""",
         ("uplion get models", "all of them"),
         ("uplion get models smollm2 -o yaml", "one, as it is stored, with its status"),
         ("uplion get models -w", "and each change as it comes"),
     )
     get.add_argument("kind", choices=KINDS, metavar="models", help="what to list")
-    _names(get, nargs="*")
-    get.add_argument("-o", "--output", choices=FORMATS, default="table", metavar="FORMAT", help="%(choices)s")
-    get.add_argument("-w", "--watch", action="store_true", help="go on with lines that change")
+    _names(get, nargs="*", what="names of AIModels; without any, all of them", where="of this namespace only")
+    get.add_argument(
+        "-o",
+        "--output",
+        choices=FORMATS,
+        default="table",
+        metavar="FORMAT",
+        help="table (default), wide (with more columns), json, yaml or name",
+    )
+    get.add_argument("-w", "--watch", action="store_true", help="stay, and print each line that changes")
 
 
 def _describe(verbs: Verbs) -> None:
@@ -196,10 +208,15 @@ def _scale(verbs: Verbs) -> None:
         ("uplion scale smollm2 --threshold 0", "no autoscaler any more"),
     )
     _names(scale)
-    scale.add_argument("--replicas", type=whole, metavar="N", help="how many, where no autoscaler runs")
-    scale.add_argument("--min", type=whole, metavar="N", help="least replicas; 0 lets it go idle until a request comes")
-    scale.add_argument("--max", type=whole, metavar="N", help="most replicas")
-    scale.add_argument("--threshold", type=whole, metavar="N", help="backlog per replica; 0 ends the autoscaler")
+    scale.add_argument("--replicas", type=whole, metavar="N", help="N of them, where no autoscaler runs; 0 stops it")
+    scale.add_argument("--min", type=whole, metavar="N", help="at least N; 0 lets it sleep until a request comes")
+    scale.add_argument("--max", type=whole, metavar="N", help="at most N")
+    scale.add_argument(
+        "--threshold",
+        type=whole,
+        metavar="N",
+        help="autoscale: a replica for every N requests that wait or run; 0 ends it",
+    )
     held = scale.add_mutually_exclusive_group()
     held.add_argument("--pause", dest="paused", action="store_const", const=True, help="hold the autoscaler")
     held.add_argument("--resume", dest="paused", action="store_const", const=False, help="let the autoscaler go on")
@@ -211,8 +228,8 @@ def _restart(verbs: Verbs) -> None:
         verbs,
         "restart",
         "restart.restart",
-        "replace all replicas of an AIModel, one after the other, drained",
-        "",
+        "replace all replicas of an AIModel, one after the other",
+        "Each finishes what it has in hand first, for up to 30 s.",
         ("uplion restart smollm2 --wait", "and return when the last one is new"),
     )
     _names(restart, nargs="+")
@@ -224,9 +241,9 @@ def _delete(verbs: Verbs) -> None:
         verbs,
         "delete",
         "delete.delete",
-        "drain AIModels and remove everything of them",
-        """Replicas finish what they have in hand for up to 30 s; queued requests get an error. Asks when a terminal is
-        there to answer.""",
+        "stop AIModels and remove everything of them",
+        """Replicas finish what they have in hand, for up to 30 s; requests that wait get an error. On a terminal it
+        asks first.""",
         ("uplion delete smollm2 --wait", "and return when it is gone"),
         ("uplion delete -f model.yaml --yes", "what a file names, without a question"),
     )
@@ -242,16 +259,18 @@ def _logs(verbs: Verbs) -> None:
         "logs",
         "logs.logs",
         "print what replicas log; with several, each line names its own",
-        "NAME is an AIModel, a replica, or nats-server, gateway, uplion or serve.",
+        "Parts of the box are gateway (the API node), nats-server (the queue), uplion and serve (who leads).",
         ("uplion logs smollm2 -f", "follow all replicas, also those that come later"),
         ("uplion logs smollm2 --tail 20 --timestamps", "the last lines"),
         ("uplion logs gateway -f", "the API node"),
     )
-    _names(logs)
+    _names(logs, what="an AIModel, one of its replicas, or a part of the box")
     which = logs.add_mutually_exclusive_group()
-    which.add_argument("-f", "--follow", action="store_true", help="go on with new lines")
-    which.add_argument("-p", "--previous", action="store_true", help="of the run before this one")
-    logs.add_argument("--tail", type=whole, default=1_000, metavar="N", help="last lines of each (default %(default)s)")
+    which.add_argument("-f", "--follow", action="store_true", help="stay, and print new lines until it is deleted")
+    which.add_argument("-p", "--previous", action="store_true", help="of the run before the newest start")
+    logs.add_argument(
+        "--tail", type=whole, default=1_000, metavar="N", help="the last N lines of each log, %(default)s by default"
+    )
     logs.add_argument("--replica", metavar="R", help="of this replica only, also of one that is gone")
     logs.add_argument("--timestamps", action="store_true", help="begin lines with their time, in UTC")
 
@@ -266,10 +285,10 @@ def _events(verbs: Verbs) -> None:
         ("uplion events --for smollm2", "to one model"),
         ("uplion events -w -o json", "as they come, an object a line"),
     )
-    _namespace(events)
+    _namespace(events, "of this namespace only")
     events.add_argument("--for", dest="model", metavar="NAME", help="of this AIModel only")
-    events.add_argument("-w", "--watch", action="store_true", help="go on with what happens")
-    events.add_argument("-o", "--output", choices=("table", "json"), default="table", help="table (default) or json")
+    events.add_argument("-w", "--watch", action="store_true", help="stay, and print what happens")
+    _table_or_json(events)
 
 
 def _top(verbs: Verbs) -> None:
@@ -281,7 +300,7 @@ def _top(verbs: Verbs) -> None:
         "",
         ("uplion top -w", "and again every two seconds"),
     )
-    top.add_argument("-w", "--watch", action="store_true", help="again every two seconds")
+    top.add_argument("-w", "--watch", action="store_true", help="stay, and print them every two seconds")
 
 
 def _chat(verbs: Verbs) -> None:
@@ -297,9 +316,9 @@ def _chat(verbs: Verbs) -> None:
     )
     _names(chat)
     chat.add_argument("prompt", nargs="?", metavar="PROMPT", help="the question")
-    chat.add_argument("--system", metavar="TEXT", help="what the model is told before")
-    chat.add_argument("--temperature", type=temperature, metavar="T", help="0 gives the same answer again")
-    chat.add_argument("--max-tokens", type=whole, metavar="N", help="most tokens of an answer")
+    chat.add_argument("--system", metavar="TEXT", help="what the model is told before the question")
+    chat.add_argument("--temperature", type=temperature, metavar="T", help="0 gives the same answer each time")
+    chat.add_argument("--max-tokens", type=whole, metavar="N", help="at most N tokens in an answer")
 
 
 def _rest(verbs: Verbs) -> None:
@@ -308,10 +327,10 @@ def _rest(verbs: Verbs) -> None:
         "doctor",
         "doctor.doctor",
         "what works here, what is missing and how to get it",
-        "Ends with 1 when something that is needed is broken.",
+        "The exit code is 1 when something that is needed is broken.",
         ("uplion doctor -o json", "for a script"),
     )
-    doctor.add_argument("-o", "--output", choices=("table", "json"), default="table", help="table (default) or json")
+    _table_or_json(doctor)
     _verb(
         verbs,
         "crd",
@@ -327,23 +346,38 @@ def _verb(
 ) -> argparse.ArgumentParser:
     text = f"{what[0].upper()}{what[1:]}."
     if more:
-        text += "\n\n" + textwrap.fill(" ".join(more.split()), 100)
+        text += "\n\n" + _filled(more)
     verb: argparse.ArgumentParser = verbs.add_parser(name, help=what, description=text, epilog=_examples(*examples))
     verb.set_defaults(command=command)
     return verb
 
 
-def _names(verb: argparse.ArgumentParser, nargs: str | None = None) -> None:
+def _filled(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), 100)
+
+
+def _names(
+    verb: argparse.ArgumentParser,
+    nargs: str | None = None,
+    what: str = "",
+    where: str = "namespace of NAME, default when left out",
+) -> None:
     """NAME with its namespace; `uplion get models -o name` prints names that are taken here."""
     if nargs is None:
-        verb.add_argument("name", metavar="NAME", help="name of an AIModel")
+        verb.add_argument("name", metavar="NAME", help=what or "name of an AIModel")
     else:
-        verb.add_argument("names", nargs=nargs, default=[], metavar="NAME", help="names of AIModels")
-    _namespace(verb)
+        verb.add_argument("names", nargs=nargs, default=[], metavar="NAME", help=what or "names of AIModels")
+    _namespace(verb, where)
 
 
-def _namespace(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("-n", "--namespace", metavar="NS", help="namespace of the names")
+def _namespace(verb: argparse.ArgumentParser, what: str) -> None:
+    verb.add_argument("-n", "--namespace", metavar="NS", help=what)
+
+
+def _table_or_json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", metavar="FORMAT", help="table (default) or json"
+    )
 
 
 def _files(verb: argparse.ArgumentParser, *, required: bool) -> None:
@@ -362,21 +396,29 @@ def _files(verb: argparse.ArgumentParser, *, required: bool) -> None:
 def _wait(verb: argparse.ArgumentParser, what: str) -> None:
     verb.add_argument("--wait", action="store_true", help=what)
     verb.add_argument(
-        "--timeout", type=duration, default=WAIT_S, metavar="TIME", help="how long to wait, 5m by default; 1 after it"
+        "--timeout",
+        type=duration,
+        default=WAIT_S,
+        metavar="TIME",
+        help="give up after so long, with exit code 1; 5m by default",
     )
 
 
 def _node_flags(verb: argparse.ArgumentParser) -> None:
     """Flags over settings of the same name; left out they are not there at all."""
-    verb.add_argument("--api-host", default=argparse.SUPPRESS, metavar="HOST", help="where the API node listens")
-    verb.add_argument("--api-port", default=argparse.SUPPRESS, type=port, metavar="PORT", help="its port")
+    verb.add_argument(
+        "--api-host", default=argparse.SUPPRESS, metavar="HOST", help="where the API listens, 127.0.0.1 by default"
+    )
+    verb.add_argument(
+        "--api-port", default=argparse.SUPPRESS, type=port, metavar="PORT", help="its port, 8080 by default"
+    )
 
 
 def _look_flags(console: argparse.ArgumentParser) -> None:
     """Flags over settings of the console alone."""
-    for name, what in {"--ascii": "draw in ASCII", "--read-only": "change nothing, until W allows it"}.items():
+    for name, what in {"--ascii": "draw in ASCII", "--read-only": "change nothing, until the key W allows it"}.items():
         console.add_argument(name, default=argparse.SUPPRESS, action="store_const", const="true", help=what)
-    console.add_argument("--keys", default=argparse.SUPPRESS, choices=KEYS, help="%(choices)s: where keys differ")
+    console.add_argument("--keys", default=argparse.SUPPRESS, choices=KEYS, help="keys as here (default) or as in k9s")
 
 
 def _examples(*examples: tuple[str, str]) -> str:
