@@ -18,6 +18,7 @@ from worker_embed.config import WorkerConfig
 from worker_embed.engines.port import AttemptFailed, ClientFault, Engine, Unavailable
 from worker_embed.queue.port import Delivery, Intake
 from worker_embed.reply import NodeLost, OnStop, Reply, Stop
+from worker_embed.tally import Tally
 from worker_embed.usage_log import Stored, UsageLog
 from worker_embed.wire import Header, Task, Tokens, Usage, UsageStatus, Verdict
 
@@ -51,14 +52,6 @@ class Limits:
     lease_s: float = 5.0
     queue_lost_s: float = 30.0
     """For a lost queue to come back before it is an error."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a worker has done since its start."""
-
-    tokens: int = 0
-    done: int = 0
 
 
 class Replying(Protocol):
@@ -183,26 +176,34 @@ class TaskRun:
 
     async def _stream(self, request: Request, answer: Answer) -> bytes:
         clock, stall_s, tally = asyncio.get_running_loop().time, self._shop.limits.stall_s, self._shop.tally
-        counted = 0
-        async with aclosing(self._shop.engine.stream(request.job)) as batches, asyncio.timeout(stall_s) as watch:
-            async for payloads in batches:
-                watch.reschedule(clock() + stall_s)
-                events = answer.events(payloads)
-                tally.tokens += max(0, answer.chunks - SILENT_CHUNKS - counted)
-                counted = max(counted, answer.chunks - SILENT_CHUNKS)
-                self._first_ms = self._first_ms or self._now_ms()
-                if events:
-                    await self._reply.events(events)
-        tally.tokens += max(0, answer.usage.completion_tokens - counted)
+        counted = tokens = 0
+        tally.begin(stream=True)
+        try:
+            async with aclosing(self._shop.engine.stream(request.job)) as batches, asyncio.timeout(stall_s) as watch:
+                async for payloads in batches:
+                    watch.reschedule(clock() + stall_s)
+                    events = answer.events(payloads)
+                    if (more := answer.chunks - SILENT_CHUNKS - counted) > 0:
+                        tally.passed(more)
+                        counted += more
+                    self._first_ms = self._first_ms or self._now_ms()
+                    if events:
+                        await self._reply.events(events)
+            tokens = answer.usage.completion_tokens
+        finally:
+            tally.end(stream=True, counted=counted, tokens=tokens)
         return b""
 
     async def _whole(self, request: Request, answer: Answer) -> bytes:
         deadline_ms = _deadline_ms(self._delivery)
         left_s = (deadline_ms - self._now_ms()) / 1000 if deadline_ms else self._shop.limits.whole_s
-        async with asyncio.timeout(left_s):
-            body = answer.whole(await self._shop.engine.complete(request.job))
+        self._shop.tally.begin(stream=False)
+        try:
+            async with asyncio.timeout(left_s):
+                body = answer.whole(await self._shop.engine.complete(request.job))
+        finally:
+            self._shop.tally.end(stream=False, tokens=answer.usage.completion_tokens)
         self._first_ms = self._now_ms()
-        self._shop.tally.tokens += answer.usage.completion_tokens
         return body
 
     async def _interrupted(self, why: Stop) -> None:

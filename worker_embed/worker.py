@@ -18,7 +18,8 @@ from worker_embed.replies import Replies
 from worker_embed.reply import Stop
 from worker_embed.report import WorkerBeat
 from worker_embed.reporter import Reporter
-from worker_embed.task_run import Limits, Shop, Tally, TaskRun, admit
+from worker_embed.tally import Tally
+from worker_embed.task_run import Limits, Shop, TaskRun, admit
 from worker_embed.usage_log import UsageLog
 from worker_embed.wire import ErrorKind
 
@@ -240,7 +241,11 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
+            ended = self._tally.ended
             figures = await self._engine.figures()
+            # What was looked at while an answer ended may hold that answer's tokens, which are booked already.
+            if figures.generated is not None and self._tally.ended == ended:
+                self._tally.generated(figures.generated)
             self._reporter.beat(
                 WorkerBeat(
                     id=self._config.replica,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from tests.worker.node import Ask
 from tests.worker.rig import Rig, rig, until, until_true
 from worker_embed.engines.llama import LlamaEngine, LlamaOptions
 from worker_embed.engines.port import AttemptFailed, EngineFailed, Job
-from worker_embed.wire import ErrorKind
+from worker_embed.wire import ErrorKind, Header
 
 pytestmark = [pytest.mark.anyio, pytest.mark.realmodel]
 
@@ -71,8 +72,9 @@ async def test_progress_of_the_load_is_told_until_it_is_done() -> None:
         await made.stop()
 
 
-async def test_worker_with_a_model(tmp_path: Path) -> None:
+async def test_worker_with_a_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One load of the model for all that a client can meet in good days and bad."""
+    caplog.set_level(logging.INFO, "engine")
     made = engine()
     async with rig(tmp_path, node_type="local") as box, box.working(made):
         await box.tells("Ready")
@@ -80,6 +82,12 @@ async def test_worker_with_a_model(tmp_path: Path) -> None:
         await more_requests_than_slots_are_all_answered(box)
         await too_long_a_prompt_is_the_clients_error(box)
         await what_the_server_cannot_read_is_the_clients_error(box)
+        await a_field_of_the_wrong_type_is_named(box)
+        assert any(line.startswith("srv ") for line in caplog.messages)
+        assert not [line for line in caplog.messages if line.startswith("slot ") or line[:1].isdigit()]
+        await all_choices_are_booked(box)
+        await a_request_on_the_heels_of_a_stream_is_answered(made)
+        await tokens_of_an_answer_under_way_are_known(box, made)
         await client_that_leaves_frees_the_slot(box, made)
         await killed_engine_comes_back(box, made)
     assert box.changes()[2:4] == ["GeneralError", "Loading"]
@@ -120,6 +128,45 @@ async def what_the_server_cannot_read_is_the_clients_error(box: Rig) -> None:
         fault = msgspec.json.decode(end.body)["error"]
         assert (end.status, fault["type"]) == (400, "invalid_request_error")
         assert said in fault["message"]
+
+
+async def a_field_of_the_wrong_type_is_named(box: Rig) -> None:
+    for stream in (False, True):
+        fault = msgspec.json.decode((await (await box.ask(stream=stream, temperature="hot")).final()).body)["error"]
+        assert fault["param"] == "temperature"
+        assert fault["message"] == "Invalid value for 'temperature': type must be number, but is string."
+
+
+async def all_choices_are_booked(box: Rig) -> None:
+    base = {"temperature": 0, "max_tokens": 8, "ignore_eos": True}
+    for stream in (False, True):
+        prompts = await box.ask(
+            stream=stream, headers={Header.PATH: "completions"}, prompt=["one two", "three four five"], **base
+        )
+        choices = await box.ask(stream=stream, n=2, messages=SHORT["messages"], **base)
+        alone = await box.ask(stream=stream, messages=SHORT["messages"], **base)
+        booked = [(await ask.final()).usage for ask in (prompts, choices, alone)]
+        assert [tokens.completion_tokens for tokens in booked] == [16, 16, 8]
+        assert booked[0].prompt_tokens == 2 + 3
+        assert booked[1].prompt_tokens == booked[2].prompt_tokens
+        assert [len(ask.starts) for ask in (prompts, choices, alone)] == [1, 1, 1]
+
+
+async def a_request_on_the_heels_of_a_stream_is_answered(made: LlamaEngine) -> None:
+    job = Job(path="chat/completions", body=msgspec.json.encode(SHORT | {"max_tokens": 2, "stream": True}))
+    for _ in range(4):
+        async with aclosing(made.stream(job)) as batches:
+            assert [payload async for batch in batches for payload in batch]
+
+
+async def tokens_of_an_answer_under_way_are_known(box: Rig, made: LlamaEngine) -> None:
+    ask = await box.ask(**LONG | {"max_tokens": 40})
+
+    async def known() -> bool:
+        return 0 < ((await made.figures()).generated or 0) < 40
+
+    await until_true(known)
+    assert (await ask.final()).status == 200
 
 
 async def client_that_leaves_frees_the_slot(box: Rig, made: LlamaEngine) -> None:

@@ -64,15 +64,25 @@ class Refusal:
 
 
 class HttpRelay:
-    """One server behind `base_url`; `judge` says what its refusals mean."""
+    """One server behind `base_url`; `judge` says what its refusals mean.
 
-    def __init__(self, base_url: str, judge: Callable[[Refusal], Exception], key: str = "") -> None:
+    Without `reuse` each request has a connection of its own, for a server that closes it after every stream: the next
+    request would be written to a closed one before we have heard of its end.
+    """
+
+    def __init__(
+        self, base_url: str, judge: Callable[[Refusal], Exception], key: str = "", *, reuse: bool = True
+    ) -> None:
         self._base = base_url.rstrip("/")
         self._judge = judge
         self._key = key.encode()
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+            connector=(
+                aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+                if reuse
+                else aiohttp.TCPConnector(limit=0, force_close=True)
+            ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
             headers=headers,
             auto_decompress=True,
@@ -130,7 +140,7 @@ class HttpRelay:
         return Refusal(path=path, status=answer.status, body=body, retry_after_s=wait_s)
 
     def _post(self, job: Job, accept: str) -> Any:
-        url = f"{self._base}/{job.path}"
+        url = urljoin(f"{self._base}/", job.path)
         return self._session.post(url, data=job.body, headers={"Accept": accept}, allow_redirects=False)
 
     @contextmanager

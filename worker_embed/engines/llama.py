@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from worker_embed.config import SECRETS
+from worker_embed.engines import llama_usage
 from worker_embed.engines.llama_server import Listening, LlamaSpec
 from worker_embed.engines.port import AttemptFailed, ClientFault, EngineFailed, Figures, Job, Unavailable
 from worker_embed.process import proc
@@ -35,9 +36,14 @@ TERM_S = 3.0
 TAIL_LINES = 3
 _CLIENTS = re.compile(r"failed to parse (messages|tools)\b|input is not supported|^jinja exception", re.IGNORECASE)
 """What the server says with status 500 of requests that no attempt will make better."""
+_FIELD = re.compile(r"Field '(?P<param>\w+)': (?P<what>.*)", re.DOTALL)
+_PARSER = re.compile(r"\[json\.exception[\w.]*\] ")
+"""The name of a library of the server's, which tells no client anything."""
 _LINE = re.compile(r"[\d.]+ ([DIWE]) ")
-"""How llama.cpp's server begins a line: time and level."""
+"""How llama.cpp's server begins a line: its own time, and the level."""
 _LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR}
+_EACH_REQUEST = re.compile(r"[\d.]+ I slot |[\d.]+ W slot .*\| (need to evaluate at least 1 token|n_past was set)")
+"""The half a dozen lines that it prints of every request."""
 
 log = logging.getLogger("engine")
 
@@ -58,10 +64,19 @@ class LlamaOptions:
     """For a server that seems to hang to say how it is."""
 
 
+class _Next(msgspec.Struct):
+    n_decoded: int = 0
+
+
 class _Slot(msgspec.Struct):
     n_ctx: int = 0
     n_prompt_tokens: int = 0
     is_processing: bool = False
+    next_token: list[_Next] = []
+
+
+class _Tokenized(msgspec.Struct):
+    tokens: list[int]
 
 
 class LlamaEngine:
@@ -98,22 +113,25 @@ class LlamaEngine:
         if not answer:
             raise EngineFailed(ErrorKind.CONFIGURATION, f"the engine ended while loading: {await self.died()}")
         listening = msgspec.json.decode(answer, type=Listening)
-        self._relay = HttpRelay(f"{listening.address}/v1", judge, listening.key)
+        self._relay = HttpRelay(f"{listening.address}/v1", judge, listening.key, reuse=False)
 
     async def check(self) -> None:
         """A server that is up takes requests."""
 
     async def stream(self, job: Job) -> AsyncGenerator[list[bytes], None]:
+        usage = llama_usage.StreamUsage(job)
         try:
             async with contextlib.aclosing(self._server.stream(job)) as batches:
                 async for batch in batches:
-                    yield batch
+                    # A stream of several prompts begins with an event that is none.
+                    if events := [usage.event(payload) for payload in batch if payload != b"null"]:
+                        yield events
         except (AttemptFailed, Unavailable) as error:
             raise await self._blame(error) from error
 
     async def complete(self, job: Job) -> bytes:
         try:
-            return await self._server.complete(job)
+            return await llama_usage.whole(job, await self._server.complete(job), self._count)
         except (AttemptFailed, Unavailable) as error:
             raise await self._blame(error) from error
 
@@ -144,7 +162,16 @@ class LlamaEngine:
             return Figures(pid=pid)
         room = sum(slot.n_ctx for slot in slots)
         used = sum(slot.n_prompt_tokens for slot in slots if slot.is_processing)
-        return Figures(pid=pid, kv_pct=100 * used / room if room else None)
+        return Figures(
+            pid=pid,
+            kv_pct=100 * used / room if room else None,
+            generated=sum(token.n_decoded for slot in slots if slot.is_processing for token in slot.next_token),
+        )
+
+    async def _count(self, text: str) -> int:
+        """The tokens of a text."""
+        answer = await self._server.complete(Job(path="/tokenize", body=msgspec.json.encode({"content": text})))
+        return len(msgspec.json.decode(answer, type=_Tokenized).tokens)
 
     def _loaded_pct(self, pid: int) -> float:
         """The server maps its weights and tells no progress, but the kernel tells what is mapped; 100 is its to say."""
@@ -207,11 +234,12 @@ class LlamaEngine:
         """Log what the server prints until it ends; the reason of its end."""
         assert process.stdout is not None
         async for text in lines(process.stdout):
-            begin = _LINE.match(text)
-            level = _LEVELS[begin[1]] if begin else logging.INFO
-            log.log(level, "%s", text)
-            if begin and level == logging.ERROR:
-                self._errors.append(text[begin.end() :])
+            level, each_request = logging.INFO, _EACH_REQUEST.match(text)
+            if begin := _LINE.match(text):
+                level, text = _LEVELS[begin[1]], text[begin.end() :]
+            log.log(logging.DEBUG if each_request else level, "%s", text)
+            if level == logging.ERROR:
+                self._errors.append(text)
             elif text:
                 self._tail.append(text)
         code = await process.wait()
@@ -240,11 +268,21 @@ def judge(refusal: Refusal) -> Exception:
     if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
         return Unavailable(refusal.message, kind=None, pause_s=1.0, counts=False)
     if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR and _CLIENTS.search(refusal.message):
-        body = msgspec.json.encode(error_body(refusal.message, "invalid_request_error"))
-        return ClientFault(HTTPStatus.BAD_REQUEST, body)
+        return ClientFault(HTTPStatus.BAD_REQUEST, _faulty(refusal.message))
+    if field := _FIELD.fullmatch(refusal.message):
+        what = _PARSER.sub("", field["what"])
+        return ClientFault(
+            refusal.status, _faulty(f"Invalid value for '{field['param']}': {what}.", param=field["param"])
+        )
+    if _PARSER.search(refusal.message):
+        return ClientFault(refusal.status, _faulty(_PARSER.sub("", refusal.message)))
     if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR or refusal.status == HTTPStatus.NOT_IMPLEMENTED:
         return ClientFault(refusal.status, refusal.envelope)
     return AttemptFailed(f"the engine answered {refusal.status}: {refusal.message}")
+
+
+def _faulty(message: str, param: str | None = None) -> bytes:
+    return msgspec.json.encode(error_body(message, "invalid_request_error", param=param))
 
 
 async def _line(descriptor: int) -> bytes:

@@ -66,6 +66,8 @@ class Figures:
     kv_pct: float | None = None
     load_pct: float | None = None
     """How much of the weights is in memory, while they are being loaded."""
+    generated: int | None = None
+    """Tokens so far of all the answers that it works on, streamed or not."""
 
 
 class Engine(Protocol):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -60,12 +61,21 @@ class _Asked(msgspec.Struct):
     max_completion_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    """One that is being given."""
+
+    began_s: float
+    words: int
+
+
 class StaticEngine:
     """Answers every request with the words of its script, up to the request's own limit."""
 
     def __init__(self, script: Script, slots: int) -> None:
         self.slots = slots
         self._script = script
+        self._under_way: set[_Answer] = set()
 
     async def start(self) -> None:
         """Always ready."""
@@ -79,20 +89,22 @@ class StaticEngine:
         pieces = (before + msgspec.json.encode(word) + after for word in words)
         usage = msgspec.json.encode(_head(job, "chunk") | {"choices": [], "usage": _usage(job, len(words))})
         end = [_chunk(job, "", reason), usage]
-        if self._script.delay_s:
-            await asyncio.sleep(self._script.delay_s)
-        if not self._script.tokens_per_s:
-            yield [*pieces, *end]
-            return
-        began_s, step_s = time.monotonic(), 1 / self._script.tokens_per_s
-        for place, piece in enumerate(pieces):
-            yield [piece]
-            await asyncio.sleep(max(0.0, began_s + (place + 1) * step_s - time.monotonic()))
-        yield end
+        with self._at_work(words):
+            if self._script.delay_s:
+                await asyncio.sleep(self._script.delay_s)
+            if not self._script.tokens_per_s:
+                yield [*pieces, *end]
+                return
+            began_s, step_s = time.monotonic(), 1 / self._script.tokens_per_s
+            for place, piece in enumerate(pieces):
+                yield [piece]
+                await asyncio.sleep(max(0.0, began_s + (place + 1) * step_s - time.monotonic()))
+            yield end
 
     async def complete(self, job: Job) -> bytes:
         words, reason = self._said(job)
-        await asyncio.sleep(self._script.delay_s + (len(words) / (self._script.tokens_per_s or float("inf"))))
+        with self._at_work(words):
+            await asyncio.sleep(self._script.delay_s + (len(words) / (self._script.tokens_per_s or float("inf"))))
         text = "".join(words)
         said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if _is_chat(job) else {"text": text}
         choice = {"index": 0, **said, "finish_reason": reason, "logprobs": None}
@@ -105,10 +117,24 @@ class StaticEngine:
         return await asyncio.Future()
 
     async def figures(self) -> Figures:
-        return Figures()
+        now_s, script = time.monotonic(), self._script
+        return Figures(
+            generated=sum(
+                min(answer.words, int(max(0.0, now_s - answer.began_s - script.delay_s) * script.tokens_per_s))
+                for answer in self._under_way
+            )
+        )
 
     async def stop(self) -> None:
         """Nothing to end."""
+
+    @contextmanager
+    def _at_work(self, words: tuple[str, ...]) -> Iterator[None]:
+        self._under_way.add(answer := _Answer(time.monotonic(), len(words)))
+        try:
+            yield
+        finally:
+            self._under_way.discard(answer)
 
     def _said(self, job: Job) -> tuple[tuple[str, ...], str]:
         try:
