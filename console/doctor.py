@@ -130,6 +130,8 @@ def _queue() -> Check:
 def _api(home: Home, chosen: Settings) -> Check:
     """The port is free, ours, or somebody else's; ours also has to answer."""
     host, port = chosen.api_host, chosen.api_port
+    if reason := ports.foreign(host):
+        return Check(name="API", status="!", text=reason, fix="set api_host in config.toml or UPLION_API_HOST")
     if _free(host, port):
         led = Lock(home.lock).holder() is not None
         text = f"port {port} is free" + ("; the API node is not there yet" if led else "")

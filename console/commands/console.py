@@ -85,10 +85,11 @@ async def _console(home: Home, chosen: Settings) -> None:
 
 def _farewell(left: str, home: Home) -> str:
     """What became of the models, and how to change that."""
+    from console.commands.after_stop import after_stop
     from operator_embed.box.lock import Lock
 
     if left == "stop":
-        return "all models are stopped"
+        return after_stop(home)
     pid = Lock(home.lock).holder()
     return f"the models keep running, uplion serve (pid {pid}) leads; kill -INT {pid} drains and stops them"
 

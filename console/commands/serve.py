@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import re
 import signal
 
 from console import settings
+from console.commands.after_stop import after_stop
 from console.commands.box import in_shell
 from console.commands.errors import CommandError
+from console.gateway import ports
 from console.settings import Settings
 from console.wiring import leadership, log_to
 from operator_embed.box.fleet import BoxFleet
@@ -19,6 +22,10 @@ from operator_embed.box.lock import Lock
 from operator_embed.box.store import Store
 from screens.tones import event_mark
 from worker_embed.queue import nats_server
+
+LOOK_EVERY_S = 1.0
+FORGOTTEN_S = 300.0
+"""A failure that comes back sooner, with other figures at most, is no news."""
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -32,33 +39,42 @@ def serve(options: argparse.Namespace) -> int:
         raise CommandError(missing)
     lock = Lock(home.lock) if options.lock_fd is None else Lock.from_fd(home.lock, options.lock_fd)
     try:
-        asyncio.run(_serve(home, chosen, options, leadership(home, chosen, lock, serve=True)))
+        stopped = asyncio.run(_serve(home, chosen, options, leadership(home, chosen, lock, serve=True)))
     except KeyboardInterrupt:
         _say("left before it led: what runs, runs on")
         raise
+    if stopped:
+        _say(after_stop(home))
     return 0
 
 
-async def _serve(home: Home, chosen: Settings, options: argparse.Namespace, ours: Leadership) -> None:
+async def _serve(home: Home, chosen: Settings, options: argparse.Namespace, ours: Leadership) -> bool:
+    """Whether it ended because all models were stopped."""
     loop, stops = asyncio.get_running_loop(), list[asyncio.Task[None]]()
+    left = asyncio.Event()
     running = loop.create_task(ours.run() if options.handover_fd is None else take_over(ours, options.handover_fd))
     telling = loop.create_task(_tell(home, chosen, ours))
+
+    def leave() -> None:
+        left.set()
+        running.cancel()
 
     def interrupted() -> None:
         if stops or not ours.lock.held:
             _say("leaving: what runs, runs on")
-            running.cancel()
+            leave()
         else:
             _say("stopping all models: drains for up to 30 s; ctrl+c again leaves them running")
             stops.append(loop.create_task(_stop(ours, running)))
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, running.cancel)
+        loop.add_signal_handler(number, leave)
     loop.add_signal_handler(signal.SIGINT, interrupted)
     with contextlib.suppress(asyncio.CancelledError):
         await running
     telling.cancel()
     await asyncio.gather(telling, *stops, return_exceptions=True)
+    return bool(stops) and not left.is_set()
 
 
 async def _stop(ours: Leadership, running: asyncio.Task[None]) -> None:
@@ -69,21 +85,35 @@ async def _stop(ours: Leadership, running: asyncio.Task[None]) -> None:
 async def _tell(home: Home, chosen: Settings, ours: Leadership) -> None:
     """Who leads, and each failure when it comes: what a console shows, for a terminal or a journal."""
     fleet = BoxFleet(home, chosen.api_url)
-    if not ours.lock.held and (pid := fleet.leader()) is not None:
-        _say(f"pid {pid} leads; waiting")
-    await ours.leads.wait()
-    _say(f"leads {home.root}, API {chosen.api_url}; ctrl+c stops all models, SIGTERM leaves them running")
+    await _waited(fleet, ours)
+    nowhere = ports.foreign(chosen.api_host)
+    api = f"no API: {nowhere}; set UPLION_API_HOST" if nowhere else f"API {chosen.api_url}"
+    _say(f"leads {home.root}, {api}; ctrl+c stops all models, SIGTERM leaves them running")
     fleet.start()
     try:
-        known = set[str]()
+        seen_s: dict[tuple[str, str], float] = {}
         async for _ in fleet.changes():
-            failures = fleet.view().failures
-            for failure in failures:
-                if failure.key not in known:
+            now_s = fleet.view().at_s
+            for failure in fleet.view().failures:
+                known = (failure.key, re.sub(r"\d+", "", failure.message))
+                if now_s - seen_s.get(known, -FORGOTTEN_S) >= FORGOTTEN_S:
                     _say(f"{event_mark(failure)} {failure.subject}: {failure.reason}: {in_shell(failure.message)}")
-            known = {failure.key for failure in failures}
+                seen_s[known] = now_s
     finally:
         await fleet.close()
+
+
+async def _waited(fleet: BoxFleet, ours: Leadership) -> None:
+    """Return once we lead; until then say who does, each one once."""
+    told = None
+    while not ours.leads.is_set():
+        pid = None if ours.lock.held else fleet.leader()
+        if pid and pid != told:
+            _say(f"pid {pid} leads; waiting")
+            told = pid
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await ours.leads.wait()
 
 
 def _say(text: str) -> None:

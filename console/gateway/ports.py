@@ -26,11 +26,23 @@ def bind(host: str, port: int, variable: str) -> socket.socket:
         bound.listen(1024)
     except OSError as error:
         bound.close()
+        if reason := foreign(host):
+            raise PortTaken(f"{reason}; set {variable.replace('PORT', 'HOST')}") from None
         if error.errno != errno.EADDRINUSE:
             raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}; set {variable}") from None
         raise PortTaken(f"{host}:{port} is taken by {holder(port)}; end it or set {variable}") from None
     bound.setblocking(False)
     return bound
+
+
+def foreign(host: str) -> str:
+    """Why nothing can listen on `host` here, whatever the port; empty when it is an address of this machine."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            return f"{host} is no address of this machine ({error.strerror})"
+    return ""
 
 
 def holder(port: int) -> str:
