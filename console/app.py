@@ -104,7 +104,8 @@ class Console(FleetApp):
         self.set_reactive(FleetApp.read_only, read_only or fleet.read_only)
         self._on_painted = on_painted
         for mode, (_, _, place) in VIEWS.items():
-            self.add_mode(mode, partial(self.make_view, place))
+            if mode != self.DEFAULT_MODE:
+                self.add_mode(mode, partial(self.make_view, place))
         self.leaving = leaving or NothingRuns()
         self.edge = (Ascii(),) if ascii_only else ()
 
@@ -120,6 +121,12 @@ class Console(FleetApp):
     def _fatal_error(self) -> None:
         """Textual's own prints a page of code with the values of all names in it; `crash` is told by who runs us."""
         self._close_messages_no_wait()
+
+    def get_default_screen(self) -> FleetScreen:
+        """A mode only once it is made: Textual parses all styles again for the first screen of one."""
+        make = partial(self.make_view, VIEWS[self.DEFAULT_MODE][2])
+        self.add_mode(self.DEFAULT_MODE, make)
+        return make()
 
     def make_view(self, place: str) -> FleetScreen:
         """Import and make a screen, the first time that it is looked at."""
