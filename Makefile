@@ -11,7 +11,8 @@ unexport PYTHONPATH
 .PHONY: run test check format bench lock setup clean
 
 run: setup $(SAMPLE)
-	@$(BIN)/uplion get models smollm2 >/dev/null 2>&1 || $(BIN)/uplion apply -f assets/samples/smollm2.yaml
+	@$(BIN)/uplion get models smollm2 >/dev/null 2>&1 || \
+	    said=$$($(BIN)/uplion apply -f assets/samples/smollm2.yaml 2>&1) || { echo "$$said"; exit 1; }
 	@exec $(BIN)/uplion
 
 test: setup $(SAMPLE)
