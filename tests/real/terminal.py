@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 
 from tests.real.box import LIMIT_S, UPLION
 
+SIZES = frozenset({"COLUMNS", "LINES"})
+"""Set by who runs the tests; a program believes them more than its terminal."""
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[PX^_\]].*?(\x1b\\|\x07)|.)", re.DOTALL)
 
 
@@ -74,7 +76,7 @@ async def console(env: Mapping[str, str]) -> AsyncIterator[Terminal]:
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     process = await asyncio.create_subprocess_exec(
         *UPLION,
-        env={**env, "TERM": "xterm-256color"},
+        env={**{name: value for name, value in env.items() if name not in SIZES}, "TERM": "xterm-256color"},
         stdin=slave,
         stdout=slave,
         stderr=slave,
