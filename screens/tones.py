@@ -23,11 +23,11 @@ BROKEN = frozenset({"Crashed", "Backoff"})
 
 
 def model_mark(model: ModelView) -> str:
-    """`!` cannot answer, `~` changing or short of what was asked, `z` at zero on purpose, `?` source silent."""
+    """`!` cannot answer, `~` changing, short of what was asked or of answers, `z` at zero on purpose, `?` silent."""
     if model.store_stale:
         return "?"
     mark = MARK_OF_STATE[model.state]
-    return "~" if mark != "!" and (model.degraded or model.progress) else mark
+    return "~" if mark != "!" and (model.degraded or model.progress or model.dead) else mark
 
 
 def model_tone(model: ModelView) -> Tone:

@@ -22,6 +22,9 @@ def failures(
     if facts.store_down_s is not None:
         message = f"what is asked and what happens is not kept: {facts.store_trouble}"
         found.append((1 << 31, _failure("store", "NotWritable", message, facts.store_down_s, severe=True)))
+    if facts.queue_full_s is not None:
+        message = f"the disk of {facts.store_text} is full, new requests get 503; make room there"
+        found.append((1 << 30, _failure("queue", "DiskFull", message, facts.queue_full_s, severe=True)))
     if facts.queue_down_s is not None:
         message = _silent(facts, "nats-server")
         message = message or "nats does not answer and is being restarted; running requests go on, new ones get 503"
@@ -37,7 +40,12 @@ def failures(
         found += [(model.queued or 0, failure) for failure in _of_model(model, facts)]
     for queue in queues:
         if queue.dead:
-            text = f"{queue.dead} requests gave up after all their attempts; press 4 to see them"
+            who = (
+                "1 request gave up after all its"
+                if queue.dead == 1
+                else f"{queue.dead} requests gave up after all their"
+            )
+            text = f"{who} attempts; press 4 to see them"
             event = facts.news.newest.get((queue.model, "DeadLetter"))
             failure = _failure(
                 queue.name,

@@ -29,7 +29,9 @@ class Figures:
     observed: Observed
     decision: Decision | None
     failure: EventView | None
-    """The newest."""
+    """What is wrong now, else what was last."""
+    dead: int
+    """Requests that were given up."""
     need: Need | Missing | None
     lying: Backlog | None
     stale: bool
@@ -67,7 +69,8 @@ def figures_of(model: AIModel, facts: Facts, now_s: float) -> Figures:
     return Figures(
         observed=observed,
         decision=facts.decisions.get(key),
-        failure=facts.news.faults.get(key),
+        failure=_failure(model, facts),
+        dead=telemetry.dead.get(model.topic, 0),
         need=facts.needs.get(key),
         lying=facts.backlog(model.topic, now_s),
         stale=facts.queue_down_s is not None or now_s - telemetry.backlog_s > SILENT_S,
@@ -88,6 +91,13 @@ def figures_of(model: AIModel, facts: Facts, now_s: float) -> Figures:
         gpu_unused=bool(gpus and facts.llama and not facts.llama.gpus) and engine_of(model) == Engine.LLAMA,
         vram_mib=telemetry.memory_mib(sessions_of(names, facts), on_gpu=True) if gpus else None,
     )
+
+
+def _failure(model: AIModel, facts: Facts) -> EventView | None:
+    """The one that the line under Failures is about, so that both have one name and one count."""
+    degraded = model.status.condition("Degraded")
+    now = facts.news.newest.get((model.key, degraded.reason)) if degraded and degraded.status else None
+    return now or facts.news.faults.get(model.key)
 
 
 def sessions_of(names: Sequence[str], facts: Facts) -> set[int]:

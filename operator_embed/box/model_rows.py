@@ -25,6 +25,7 @@ def model_row(model: AIModel, figures: Figures) -> ModelView:
     lying, decision, failure = figures.lying, figures.decision, figures.failure
     limits = bounds(model)
     degraded = model.status.condition("Degraded")
+    given_up = figures.dead if failure and failure.reason == "DeadLetter" else 0
     return ModelView(
         key=model.key,
         version=0,
@@ -64,9 +65,10 @@ def model_row(model: AIModel, figures: Figures) -> ModelView:
         need=_need(figures.need),
         restarts=figures.restarts,
         created_s=model.created_s,
-        failure=failure.reason if failure else "",
-        failure_count=failure.count if failure else 0,
+        failure="DeadLetters" if given_up else failure.reason if failure else "",
+        failure_count=given_up or (failure.count if failure else 0),
         failure_s=failure.at_s if failure else 0.0,
+        dead=figures.dead,
         queue_stale=figures.stale,
         conditions=tuple(
             ConditionView(

@@ -58,7 +58,7 @@ def drain(lying: Backlog | None, observed: Observed, arrived: float | None, serv
         return ""
     gain = served - arrived
     if gain <= 0:
-        return "grows" if arrived else "stuck"
+        return "grows" if arrived else "busy" if lying.in_flight else "stuck"
     seconds = int(lying.queued / gain)
     if seconds < 60:
         return f"~{seconds}s"
@@ -74,8 +74,9 @@ def _short(model: AIModel, decision: Decision | None) -> str:
         return ""
     if limits is None or not decision.active:
         return f"off: {decision.message}"
-    ceiling = f", max {limits[1]}" if decision.wants is not None and decision.wants > limits[1] else ""
-    return f"wants {decision.wants}{ceiling}"
+    low, high = limits
+    wants = decision.wants or 0
+    return f"wants {low} (min)" if wants < low else f"wants {wants}" + (f", max {high}" if wants > high else "")
 
 
 def _long(model: AIModel, decision: Decision | None) -> str:

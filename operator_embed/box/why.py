@@ -26,7 +26,8 @@ def why(model: AIModel, figures: Figures) -> str:
     """Three sentences at the most, each with the numbers that it rests on."""
     if model.deleted_s is not None:
         leaving = len(figures.observed.replicas)
-        return f"It is being deleted: {leaving} replicas drain for up to 30 s, then they are stopped."
+        who = "1 replica drains" if leaving == 1 else f"{leaving} replicas drain"
+        return f"It is being deleted: {who} for up to 30 s before the end."
     return " ".join(filter(None, (_load(figures), _scale(model, figures.decision), _fault(model))))
 
 
@@ -36,17 +37,21 @@ def _load(figures: Figures) -> str:
         return "The queue does not answer, so nobody knows what waits."
     loading = [r for r in observed.replicas if r.phase in (Phase.STARTING, Phase.LOADING)]
     if not lying.queued:
-        runs = f"{lying.in_flight} run" if lying.in_flight else "nothing runs"
+        runs = _run(lying.in_flight) if lying.in_flight else "nothing runs"
         who = "1 replica" if observed.ready == 1 else f"{observed.ready} replicas"
         return f"Nothing waits, {runs}; {who} can answer."
-    waiting = f"{lying.queued} requests are queued"
+    waiting = "1 request is queued" if lying.queued == 1 else f"{lying.queued} requests are queued"
     if lying.oldest_age_s is not None:
         waiting += f", the oldest for {lying.oldest_age_s:.0f} s"
     if not observed.ready:
         return f"{waiting}; no replica can answer yet{', one loads' if loading else ''}."
     answered, arrived = figures.answered_s, figures.arrived_s
     pace = f": {answered:.1f} a second are answered, {arrived:.1f} arrive" if answered and arrived is not None else ""
-    return f"{waiting}, {lying.in_flight} run{pace}."
+    return f"{waiting}, {_run(lying.in_flight)}{pace}."
+
+
+def _run(in_flight: int) -> str:
+    return "1 runs" if in_flight == 1 else f"{in_flight} run"
 
 
 def _scale(model: AIModel, decision: Decision | None) -> str:

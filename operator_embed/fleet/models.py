@@ -112,6 +112,8 @@ class ModelView:
     failure_count: int = 0
     failure_s: float = 0.0
     """Unix time of the newest failure."""
+    dead: int = 0
+    """Requests that were given up and are kept."""
     queue_stale: bool = False
     store_stale: bool = False
     conditions: tuple[ConditionView, ...] = ()

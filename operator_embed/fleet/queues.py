@@ -36,7 +36,7 @@ class QueueView:
     in_s: float | None = None
     out_s: float | None = None
     drain: str = ""
-    """`~2m30s`, `grows`, `stuck`, `paused`, `loads`; empty when nothing waits."""
+    """`~2m30s`, `grows`, `busy`, `stuck`, `paused`, `loads`; empty when nothing waits."""
     ready: int = 0
     desired: int = 0
     dead: int = 0

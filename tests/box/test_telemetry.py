@@ -111,6 +111,11 @@ def test_drain_is_what_waits_over_what_is_gained(queued: int, arrived: float, se
     assert drain(Backlog(queued=queued), ready, arrived, served) == text
 
 
+def test_what_is_worked_on_for_longer_than_a_rate_is_measured_is_not_stuck() -> None:
+    ready = Observed(replicas=(Replica(name="a", phase=Phase.READY),))
+    assert drain(Backlog(queued=3, in_flight=4), ready, 0, 0) == "busy"
+
+
 def test_drain_of_a_model_that_loads_or_is_paused() -> None:
     loads = Observed(replicas=(Replica(name="a", phase=Phase.LOADING),))
     paused = Observed(replicas=(Replica(name="a", phase=Phase.PAUSED),))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from operator_embed.aimodel import PAUSED, Spec
+from operator_embed.aimodel import PAUSED, Condition, Spec
 from operator_embed.box.facts import Facts, Hold
 from operator_embed.box.needs import Missing
 from operator_embed.box.news import News
@@ -169,6 +169,28 @@ async def test_a_row_is_not_made_again_while_nothing_changes() -> None:
         assert made[2] is made[3] is made[4]
 
 
+async def test_a_row_and_the_line_under_failures_call_it_by_one_name() -> None:
+    async with leading() as rig:
+        rig.apply("broken")
+        rig.apply("tired")
+        await rig.settled()
+        wrong = Condition(type="Degraded", status=True, reason="ConfigurationError", since_s=5.0)
+        broken = rig.model("broken")
+        rig.facts.models = [replace(broken, status=replace(broken.status, conditions=(wrong,))), rig.model("tired")]
+        rig.facts.news = News.of(
+            [
+                replace(event(3, model="default/broken", reason="CrashLoopBackOff"), warning=True, count=12),
+                replace(event(2, model="default/broken", reason="ConfigurationError"), warning=True, count=13),
+                replace(event(1, model="default/tired", reason="DeadLetter"), warning=True),
+            ]
+        )
+        rig.telemetry.dead = {"model-tired": 2}
+        view = ViewBuilder().build(rig.facts, time.time())
+        rows = {row.name: (row.failure, row.failure_count) for row in view.models}
+        lines = {line.subject: (line.reason, line.count) for line in view.failures if line.model}
+        assert rows == lines == {"broken": ("ConfigurationError", 13), "tired": ("DeadLetters", 2)}
+
+
 async def test_a_shared_queue_is_shown_with_the_model_that_scales_on_it() -> None:
     async with leading() as rig:
         rig.apply("b", model="shared", msg_backlog_threshold=5)
@@ -178,7 +200,7 @@ async def test_a_shared_queue_is_shown_with_the_model_that_scales_on_it() -> Non
         await rig.poll()
         shared, alone = ViewBuilder().build(rig.facts, time.time()).queues
         assert (shared.model, alone.model) == ("default/b", "default/c")
-        assert shared.autoscaler == "wants 0"
+        assert shared.autoscaler == "wants 1 (min)"
 
 
 async def test_an_autoscaler_that_is_held_is_said_to_be_off() -> None:

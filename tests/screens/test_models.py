@@ -95,6 +95,14 @@ async def test_only_faults_shows_rows_with_a_mark() -> None:
         assert not any("shown" in text for text in painted(app))
 
 
+async def test_a_model_with_dead_letters_carries_a_mark() -> None:
+    fleet = StillFleet(model("bge-m3"), model("qwen3", dead=2))
+    app = Console(fleet)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "2 models  ~ 1")
+        assert line(app, "qwen3").startswith(" ~")
+
+
 async def test_the_filter_line_follows_the_rows_and_says_that_only_faults_are_shown() -> None:
     fleet = StillFleet(model("qwen3", backlog=5), model("bge-m3", backlog=5), model("qwen2"))
     app = Console(fleet)
