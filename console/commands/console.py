@@ -27,12 +27,12 @@ def console(options: argparse.Namespace) -> int:
     """Open the console, and lead the box where nobody else does; or print the main screen once."""
     settings.take_flags(options)
     home = Home.default()
-    home.prepare()
     chosen = settings.load(home.config)
     if options.once:
         from console.commands.once import once
 
         return once(chosen)
+    home.prepare()
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError("the console needs a terminal; uplion --once prints it as text, uplion serve needs none")
     gc.disable()  # imports leave nothing to collect, and looking for it takes 5 % of their time

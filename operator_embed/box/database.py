@@ -51,9 +51,14 @@ def connect(path: Path, *, version: int, schema: str, synchronous: Literal["NORM
 
 
 def connect_read_only(path: Path, *, version: int) -> sqlite3.Connection:
-    """Open a database that somebody else writes; raises `StoreError`, also while it is not there."""
+    """Open a database that somebody else writes; raises `StoreError`, also while it is not there.
+
+    Where its folder cannot be written and no log lies beside it, nobody writes; see section 5 of SQLite's wal.html.
+    """
+    nobody_writes = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    how = "mode=ro&immutable=1" if nobody_writes else "mode=ro"
     with explained(path):
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
+        connection = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=BUSY_S, isolation_level=None)
         try:
             if _version(connection, path, version) == 0:
                 raise StoreError(f"{path}: is empty; start uplion or uplion serve, which set it up")

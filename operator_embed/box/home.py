@@ -64,6 +64,10 @@ class Home:
         return self.root / "nats"
 
     @property
+    def nats_log(self) -> Path:
+        return self.logs / "nats-server.log"
+
+    @property
     def ports(self) -> Path:
         """Ports that the kernel picked once and that are used again: nats, callback."""
         return self.root / "run" / "ports.json"
@@ -98,6 +102,11 @@ class Home:
     @property
     def bells(self) -> Path:
         return self.sockets / "bell"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether there is a home in which nothing can be written: on a medium that is mounted so, or another's."""
+        return self.store.exists() and not os.access(self.root, os.W_OK)
 
     def prepare(self) -> None:
         """Create the folders, for their owner only; raises `HomeError` where they would not be safe."""

@@ -14,7 +14,7 @@ from typing import Literal
 from operator_embed.aimodel import KIND, RESTARTED_AT, AIModel, Status
 from operator_embed.box import changes, events, model_table
 from operator_embed.box.changes import Change, Expired, Op, names
-from operator_embed.box.database import Refused, StoreError, connect, explained, transaction
+from operator_embed.box.database import Refused, StoreError, connect, connect_read_only, explained, transaction
 from operator_embed.box.doorbell import LOOK_S, Doorbell, ring
 from operator_embed.box.events import Event
 from operator_embed.box.home import Home
@@ -60,12 +60,18 @@ class Store:
     """
 
     def __init__(self, home: Home, now: Callable[[], float] = time.time) -> None:
-        """Open the store, create it where there is none; raises `HomeError` and `StoreError`."""
-        home.prepare()
+        """Open the store, create it where there is none; raises `HomeError` and `StoreError`.
+
+        In a home that can only be read it can be read, and every change is refused.
+        """
         self._home, self._now = home, now
         self.trouble = ""
         """Why the store could not be used, until something can be written again."""
         self._secrets = Secrets(home.secrets)
+        if home.read_only:
+            self._connection = connect_read_only(home.store, version=FORMAT)
+            return
+        home.prepare()
         tables = ";".join((_TABLES, model_table.TABLES, changes.TABLES, events.TABLES))
         self._connection = connect(home.store, version=FORMAT, schema=tables, synchronous="NORMAL")
 

@@ -182,3 +182,28 @@ def test_version_and_listing_load_little(alone: Box) -> None:
     said = subprocess.check_output([sys.executable, "-c", code], env=alone.env, text=True, stderr=subprocess.DEVNULL)
     assert said == "set()\n"
     assert alone.says("--version").startswith("uplion 0.")
+
+
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+MAY_MOUNT = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="user namespaces are not allowed here")
+def test_a_home_on_a_read_only_medium_can_be_looked_at(alone: Box) -> None:
+    alone.says("apply", "-f", "-", text=manifest("kept"))
+
+    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["unshare", "-rm", "sh", "-c", READ_ONLY, str(alone.home), *UPLION, *argv],
+            env=alone.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    for looked in (["get", "models"], ["describe", "kept"], ["--once"], ["events"], ["get", "models", "-o", "yaml"]):
+        seen = run(*looked)
+        assert (seen.returncode, "kept" in seen.stdout) == (0, True), seen.stderr
+    assert run("scale", "kept", "--replicas", "2").stderr.startswith(f"error: {alone.home}/store.db: cannot be written")
+    assert run("serve").stderr.startswith(f"error: {alone.home}: cannot be used: Read-only file system; ")
