@@ -22,6 +22,10 @@ class Served:
     stopped: bool
     """`replicas: 0` by the user: nothing wakes it, so requests are refused at once."""
     created_s: float
+    failed: str = ""
+    """Why no worker can run before a user has done something; empty while one runs or may come."""
+    failed_s: float = 0.0
+    """Unix time since when."""
 
 
 class ModelDirectory(Protocol):

@@ -33,6 +33,8 @@ class Limits:
     buffer_bytes: int = 256 * 1024
     """What may wait for a slow client for `stall_s`; four times as much may never."""
     stall_s: float = 30.0
+    failed_s: float = 10.0
+    """How long a request waits for a model that nobody expects to come by itself, as somebody may be mending it."""
     lost_s: float = 3.0
     """How long an attempt counts as alive without a word, and its broken connection may take to come back."""
     drain_s: float = 30.0

@@ -178,6 +178,15 @@ def queue_unavailable() -> Failure:
     return _later("queue_unavailable", "The request could not be queued; the queue is not reachable.")
 
 
+def storage_full() -> Failure:
+    return _later("queue_unavailable", "The request could not be queued; the disk of the queue is full.")
+
+
+def model_failed(model: str, cause: str) -> Failure:
+    """Nobody expects a worker to come by itself."""
+    return _later("no_worker", f"The model '{model}' cannot run: {cause}")
+
+
 def draining() -> Failure:
     return _later("draining", "This API node is shutting down.")
 

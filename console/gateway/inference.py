@@ -18,11 +18,13 @@ from console.gateway.errors import (
     WORKER_TIMEOUT,
     Refused,
     draining,
+    model_failed,
     model_not_found,
     no_worker,
     queue_full,
     queue_timeout,
     queue_unavailable,
+    storage_full,
 )
 from console.gateway.exchange import CLIENT_LEFT, Exchange
 from console.gateway.figures import Figures
@@ -32,7 +34,8 @@ from console.gateway.node import Node
 from console.gateway.pending import Pending
 from console.gateway.protocol import CONNECTION, GuardedHttp
 from operator_embed.directory import ModelDirectory, Served
-from worker_embed.queue.port import QueueError, QueueFull, Ref, TopicSpec
+from worker_embed.queue import nats_server
+from worker_embed.queue.port import QueueError, QueueFull, Ref, StorageFull, TopicSpec
 from worker_embed.wire import (
     MAX_BODY_BYTES,
     RESULT_TOPIC,
@@ -71,6 +74,9 @@ class Inference:
         self.endpoint = f"http://{config.host}:{config.port}"
         """Base URL of the original's callbacks."""
         self.draining = False
+        self._home = config.home
+        self._full = False
+        """The broker's disk: what is published then is not even refused."""
         self._timeout_s = config.timeout_s
         self._limits = config.limits
         self._queue = queue
@@ -112,12 +118,18 @@ class Inference:
     def sweep(self) -> None:
         """At every tick: look after requests to which nothing may happen by itself."""
         now_s = time.monotonic()
-        topics = {served.topic for served in self._directory.all()}
+        models = {served.key: served for served in self._directory.all()}
+        topics = {served.topic for served in models.values()}
+        self._full = self._queue_is_full()
         self._ensured &= topics
         for pending in self._node.all():
             name = pending.served.name
             if not (pending.served.topic in topics or pending.starts):
                 pending.fail(model_not_found(name))
+            elif not pending.starts and (served := models.get(pending.served.key)) and served.failed:
+                since_s = max(served.failed_s - time.time() + now_s, pending.began_s)
+                if now_s - since_s >= self._limits.failed_s:
+                    pending.fail(model_failed(name, served.failed))
             if now_s >= max(pending.deadline_s, pending.heard_s + self._timeout_s if pending.heard_s else 0.0):
                 pending.fail(WORKER_TIMEOUT if pending.starts else queue_timeout(name))
             if pending.stream:
@@ -125,6 +137,10 @@ class Inference:
                     pending.give_up()
                 elif now_s - pending.wrote_s >= self._limits.keepalive_s:
                     pending.wake()
+
+    def _queue_is_full(self) -> bool:
+        home = self._home
+        return home.nats.exists() and nats_server.full(home.nats, home.nats_log)
 
     def stop(self) -> None:
         """End what still runs."""
@@ -143,6 +159,8 @@ class Inference:
             raise Refused(model_not_found(model))
         if served.stopped:
             raise Refused(no_worker(served.name))
+        if self._full:
+            raise Refused(storage_full())
         return served
 
     def _task(self, pending: Pending, data: bytes, read: Read) -> bytes:
@@ -169,11 +187,13 @@ class Inference:
                 await self._queue.ensure(TopicSpec(topic=topic))
                 self._ensured.add(topic)
             ref = await self._queue.publish(topic, task, id=pending.request_id, headers=headers)
+        except StorageFull:
+            raise Refused(storage_full()) from None
         except QueueFull:
             raise Refused(queue_full(pending.served.name)) from None
         except QueueError:
             self._ensured.discard(topic)
-            raise Refused(queue_unavailable()) from None
+            raise Refused(storage_full() if self._queue_is_full() else queue_unavailable()) from None
         self._figures.of(topic).requests += 1
         return ref
 

@@ -28,6 +28,7 @@ class Pending:
         "_soft_bytes",
         "_wake",
         "answer",
+        "began_s",
         "blocked_s",
         "concluded",
         "deadline_s",
@@ -60,6 +61,7 @@ class Pending:
         self.request_id = request_id
         self.served = served
         self.stream = stream
+        self.began_s = now_s
         self.deadline_s = now_s + timeout_s
         self.starts = 0
         """Attempts that were allowed to run."""

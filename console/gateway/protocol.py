@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
+from typing import Any
 
 from httptools import HttpParserError
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from console.gateway.config import Limits
@@ -23,6 +24,23 @@ from console.gateway.exchange import new_id
 
 CONNECTION = "connection"
 """Key in the state of an ASGI scope of the `GuardedHttp` that it came by."""
+
+
+class _UntilClosed:
+    """Sends a response without a length as HTTP/1.0 knows it, which has no chunks: it ends with the connection."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._send = cycle, cycle.send
+        self._endless = False
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._endless = all(name != b"content-length" for name, _ in message["headers"])
+            if self._endless:
+                self._cycle.chunked_encoding = False
+        elif self._endless:
+            self._cycle.expected_content_length = len(message["body"])
+        await self._send(message)
 
 
 class _Reading(Enum):
@@ -79,6 +97,9 @@ class GuardedHttp(HttpToolsProtocol):
             raise HttpParserError("headers too large")
         self._phase = _Reading.BODY
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            cycle: Any = self.cycle
+            cycle.send = _UntilClosed(self.cycle)
 
     def on_message_complete(self) -> None:
         self._phase = _Reading.NOTHING

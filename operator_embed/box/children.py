@@ -40,7 +40,7 @@ class Settings:
 
 def fixed_children(home: Home, queue_url: str, settings: Settings) -> Iterator[ProcessSpec]:
     """In the order in which they need each other; once ready they are asked for ever whether they still are."""
-    queue = nats_server.spec(home.nats, recorded_port(home.ports, "nats"), home.logs / "nats-server.log")
+    queue = nats_server.spec(home.nats, recorded_port(home.ports, "nats"), home.nats_log)
     node = settings.api_node(
         NodePlace(
             home=home.root,

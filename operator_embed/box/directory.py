@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from operator_embed.aimodel import KIND, AIModel
+from operator_embed.aimodel import KIND, AIModel, Condition
 from operator_embed.box import changes
 from operator_embed.box.changes import Expired
 from operator_embed.box.database import StoreError, connect_read_only, explained
@@ -18,9 +18,12 @@ from operator_embed.box.home import Home
 from operator_embed.box.model_table import find, read_models
 from operator_embed.box.store import FORMAT
 from operator_embed.directory import Served
+from worker_embed.wire import ErrorKind
 
 _log = logging.getLogger(__name__)
 
+FOR_GOOD = frozenset({ErrorKind.CONFIGURATION, ErrorKind.AUTHENTICATION, "WeightsMissing", "EngineMissing"})
+"""Reasons of a failure that no restart mends, though restarts go on."""
 UNREAD = -1
 """Older than any version: what changed since then is all there is."""
 
@@ -128,6 +131,7 @@ class BoxDirectory:
 
 
 def _served(model: AIModel) -> Served:
+    failure = _failure(model)
     return Served(
         key=model.key,
         name=model.name,
@@ -136,4 +140,15 @@ def _served(model: AIModel) -> Served:
         ready=model.status.ready,
         stopped=model.stopped,
         created_s=model.created_s,
+        failed=f"{failure.reason}: {failure.message}" if failure else "",
+        failed_s=failure.since_s if failure else 0.0,
     )
+
+
+def _failure(model: AIModel) -> Condition | None:
+    """What is wrong for good with a model that cannot answer as it is specified now."""
+    status = model.status
+    degraded = status.condition("Degraded")
+    if status.state != "Failed" or status.observed_generation != model.generation or degraded is None:
+        return None
+    return degraded if degraded.status and degraded.reason in FOR_GOOD else None

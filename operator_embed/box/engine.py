@@ -247,6 +247,7 @@ class Engine:
                 if owner := self._controller.owner(topic):
                     self._chronicle.dead_letters(owner, count)
             self._look_at_store()
+            self._look_at_disk()
             self._facts.sources = sources(self._facts, self._supervisor.states())
             self._controller.tick()
             self._controller.wake(self._ledger.learn())
@@ -267,6 +268,14 @@ class Engine:
             self._facts.store_down_s = None
         elif self._facts.store_down_s is None:
             self._facts.store_down_s = self._now()
+
+    def _look_at_disk(self) -> None:
+        """A broker whose disk is full answers questions, so nobody else finds it out."""
+        if not nats_server.full(self.home.nats, self.home.nats_log):
+            self._facts.queue_full_s = None
+        elif self._facts.queue_full_s is None:
+            self._facts.queue_full_s = self._now()
+            self._chronicle.said("DiskFull", f"the disk of {self.home.nats} is full", "queue", severe=True)
 
     async def _publish(self) -> None:
         builder = ViewBuilder()

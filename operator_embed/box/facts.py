@@ -64,6 +64,8 @@ class Facts:
     queue_text: str = ""
     queue_down_s: float | None = None
     """Unix time at which the queue was lost."""
+    queue_full_s: float | None = None
+    """Unix time since when its disk takes nothing."""
     api_down_s: float | None = None
     pid: int = 0
     serve: bool = False

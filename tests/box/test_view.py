@@ -244,6 +244,12 @@ def test_a_store_that_cannot_be_written_is_the_first_failure_and_a_broken_source
     assert (store.status, store.text) == ("!", "the disk is full")
 
 
+def test_a_full_disk_is_a_failure_that_says_what_to_do() -> None:
+    [failure] = ViewBuilder().build(replace(facts(), queue_full_s=5.0), 10.0).failures
+    assert (failure.subject, failure.reason, failure.severe) == ("queue", "DiskFull", True)
+    assert failure.message == "the disk of /home is full, new requests get 503; make room there"
+
+
 @pytest.mark.parametrize(("is_open", "says"), [(False, "loopback only"), (True, "other machines may reach it")])
 def test_who_may_reach_the_api_is_said(is_open: bool, says: str) -> None:
     [api] = [source for source in sources(replace(facts(), api_is_open=is_open), {}) if source.key == "API"]

@@ -23,6 +23,7 @@ from worker_embed.wire import (
     Final,
     FromNode,
     FromWorker,
+    GiveBack,
     Received,
     Start,
     Verdict,
@@ -287,3 +288,24 @@ async def test_only_workers_may_call_back(tmp_path: Path, headers: bytes) -> Non
         answer = await reader.read()
         writer.close()
     assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403"))
+
+
+async def test_a_frame_that_breaks_the_node_ends_its_connection_and_another_worker_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with box(tmp_path, limits=QUICK) as node, node.client() as client:
+        worker = await node.worker()
+        asking = asyncio.create_task(client.chat.completions.create(**HI))
+        job = await worker.job()
+        assert await job.start() is Verdict.GO
+        with monkeypatch.context() as patched:
+            patched.setattr(node.gateway.node, "take", broken)
+            await worker.send(GiveBack(job.uid))
+            await worker._socket.wait_closed()
+        await worker.intake.nack(job.delivery)
+        await node.serving()
+        assert (await asking).choices[0].message.content == "Hello!"
+
+
+def broken(*_: object) -> None:
+    raise ZeroDivisionError

@@ -13,6 +13,7 @@ from typing import Any, cast
 import openai
 import pytest
 
+from operator_embed.box.home import Home
 from operator_embed.directory import Served
 from tests.gateway.harness import (
     HI,
@@ -28,6 +29,7 @@ from tests.gateway.harness import (
     send_raw,
     until,
 )
+from worker_embed.queue import nats_server
 from worker_embed.queue.memory import MemoryQueue
 from worker_embed.queue.port import QueueError, Ref, TopicSpec
 from worker_embed.wire import Verdict
@@ -133,6 +135,41 @@ async def test_a_queue_that_is_away_is_503_and_says_when_to_come_back(tmp_path: 
         status, error, headers = await post(node, json.dumps(HI).encode())
     assert (status, error["code"], headers["x-should-retry"]) == (503, "queue_unavailable", "true")
     assert "127.0.0.1" not in error["message"]
+
+
+async def test_a_full_disk_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    home.nats.mkdir()
+    home.logs.mkdir()
+    async with box(tmp_path, limits=QUICK) as node:
+        home.nats_log.write_text("[1] [ERR] JetStream failed to store a msg on stream 'x': no space left on device\n")
+        monkeypatch.setattr(nats_server, "ROOM_BYTES", 1 << 62)
+        await until(lambda: node.gateway.app.inference._full)
+        status, error, headers = await post(node, json.dumps(HI).encode())
+        assert (status, error["code"], headers["x-should-retry"]) == (503, "queue_unavailable", "true")
+        assert "disk of the queue is full" in error["message"]
+        monkeypatch.undo()
+        await until(lambda: not node.gateway.app.inference._full)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_no_worker_can_come_for_is_told_its_cause_soon(tmp_path: Path, stream: bool) -> None:
+    cause = "ConfigurationError: weights.gguf: no such file"
+    failed = replace(MODEL, ready=0, failed=cause, failed_s=1.0)
+    async with box(tmp_path, failed, limits=replace(QUICK, failed_s=0.2, keepalive_s=10)) as node:
+        status, error, headers = await post(node, json.dumps({**HI, "stream": stream}).encode())
+        await node.emptied()
+    assert (status, error["code"], headers["x-should-retry"]) == (503, "no_worker", "true")
+    assert error["message"] == f"The model 'smollm2' cannot run: {cause}"
+
+
+async def test_a_worker_that_comes_after_all_answers(tmp_path: Path) -> None:
+    failed = replace(MODEL, ready=0, failed="AuthenticationError: wrong key", failed_s=1.0)
+    async with box(tmp_path, failed, limits=replace(QUICK, failed_s=5.0)) as node, node.client() as client:
+        asking = asyncio.create_task(client.chat.completions.create(**HI))
+        await until(lambda: node.gateway.node.waiting)
+        await node.serving()
+        assert (await asking).choices[0].message.content == "Hello!"
 
 
 @pytest.mark.parametrize("stream", [False, True])

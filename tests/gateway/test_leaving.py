@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.harness import HI, QUICK, Box, answer, box, chunk, until
+from tests.gateway.harness import HI, QUICK, WORDS, Box, answer, box, chunk, send_raw, until
 from worker_embed.wire import Verdict
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +169,23 @@ async def test_a_client_that_reads_slowly_gets_everything(tmp_path: Path) -> Non
 
 def rss_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+async def test_a_stream_of_http_1_0_ends_with_its_connection(tmp_path: Path) -> None:
+    async with box(tmp_path) as node:
+        await node.serving()
+        body = json.dumps({**HI, "stream": True}).encode()
+        asked = b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body)
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        writer.write(asked + body)
+        async with asyncio.timeout(10):
+            said = await reader.read()
+        writer.close()
+        head, _, events = said.partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in head.lower()
+        assert b"connection: close" in head.lower()
+        assert events.startswith(b"data: {")
+        assert events.endswith(b"data: [DONE]\n\n")
+        assert events.count(b"data: ") == len(WORDS) + 1
+        reply = await send_raw(node.port, b"GET /health HTTP/1.0\r\n\r\n")
+        assert (reply.status, reply.body) == (200, b'{"status":"ok"}')

@@ -72,6 +72,21 @@ async def test_a_server_that_stores_nothing_more_is_not_alive_until_it_is_starte
         assert await nats.spec.alive()
 
 
+async def test_a_disk_that_is_full_is_known_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    assert not nats_server.full(tmp_path, log)
+    log.write_text("[1] [ERR] JetStream failed to store a msg on stream 'x': no space left on device\n")
+    assert not nats_server.full(tmp_path, log)
+    monkeypatch.setattr(nats_server, "ROOM_BYTES", 1 << 62)
+    assert nats_server.full(tmp_path, log)
+    log.write_text("[1] [INF] Starting nats-server\n")
+    assert not nats_server.full(tmp_path, log)
+    monkeypatch.setattr(nats_server, "LEAST_BYTES", 1 << 62)
+    assert nats_server.full(tmp_path, log)
+
+
 async def test_another_program_on_the_port_is_not_taken_for_a_server(tmp_path: Path) -> None:
     async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from operator_embed.aimodel import Status
+from operator_embed.aimodel import Condition, Status
 from operator_embed.box.directory import BoxDirectory
 from operator_embed.box.events import Event
 from operator_embed.box.home import Home
@@ -48,6 +48,37 @@ async def test_finds_by_name_then_by_model_and_follows_the_store(store: Store, h
         store.delete("default/a")
         await until(lambda: (one := directory.find("a")) and one.key == "default/b")
         assert directory.find("shared") is None
+    finally:
+        await directory.close()
+
+
+async def test_why_a_model_cannot_run_is_known_until_its_spec_changes(store: Store, home: Home) -> None:
+    store.apply(model("a"))
+    epoch = store.next_epoch()
+    directory = BoxDirectory(home)
+    await directory.start()
+
+    def told(state: str, reason: str) -> None:
+        condition = Condition(type="Degraded", status=True, reason=reason, message="no such file", since_s=7.0)
+        [found] = store.list()
+        status = Status(state=state, observed_generation=found.generation, conditions=(condition,))
+        store.put_status("default/a", status, epoch)
+
+    def known() -> tuple[str, float]:
+        [one] = directory.all()
+        return one.failed, one.failed_s
+
+    try:
+        assert known() == ("", 0.0)
+        told("Failed", "WeightsMissing")
+        await until(lambda: known() == ("WeightsMissing: no such file", 7.0))
+        told("Failed", "CrashLoopBackOff")
+        await until(lambda: known() == ("", 0.0))
+        told("Failed", "ConfigurationError")
+        await until(lambda: known() == ("ConfigurationError: no such file", 7.0))
+        [found] = store.list()
+        store.apply(replace(found, spec=replace(found.spec, model="another")))
+        await until(lambda: known() == ("", 0.0))
     finally:
         await directory.close()
 

@@ -25,6 +25,8 @@ CANNOT_WRITE = ("ritical write error", "JetStream failed to store a msg")
 LOG_LINES = 1000
 ROOM_BYTES = 32 * 1024 * 1024
 """With less than this on the disk a start would help nobody."""
+LEAST_BYTES = 64 * 1024
+"""With less than this it surely stores nothing."""
 
 CONF = """\
 listen: "127.0.0.1:{port}"
@@ -103,7 +105,7 @@ def spec(folder: Path, port: int, log: Path) -> ProcessSpec:
 
     async def alive() -> bool:
         """After a full disk it answers and stores nothing, also when there is room again."""
-        return await greets(port) and (writes(log) or shutil.disk_usage(folder).free < ROOM_BYTES)
+        return await greets(port) and (writes(log) or _left_bytes(folder) < ROOM_BYTES)
 
     return ProcessSpec(
         id="nats-server",
@@ -114,6 +116,19 @@ def spec(folder: Path, port: int, log: Path) -> ProcessSpec:
         stop=Stop(drain_s=5.0, kill_s=5.0),
         log=log,
     )
+
+
+def full(folder: Path, log: Path) -> bool:
+    """Whether the server of `folder` met a full disk that is full still: it answers nobody who publishes."""
+    left_bytes = _left_bytes(folder)
+    # Its log may be on the same disk, and then not even say so.
+    return left_bytes < LEAST_BYTES or (left_bytes < ROOM_BYTES and not writes(log))
+
+
+def _left_bytes(folder: Path) -> int:
+    """What may be written to the disk yet, of which a part may be kept for root."""
+    found = os.statvfs(folder)
+    return found.f_frsize * (found.f_bavail if os.geteuid() else found.f_bfree)
 
 
 def writes(log: Path) -> bool:

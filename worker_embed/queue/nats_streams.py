@@ -31,7 +31,7 @@ from worker_embed.queue.nats_api import (
 )
 from worker_embed.queue.nats_link import RECONNECT_S, Link
 from worker_embed.queue.nats_wire import Msg
-from worker_embed.queue.port import Delivery, QueueError, QueueFull, TopicSpec
+from worker_embed.queue.port import Delivery, QueueError, QueueFull, StorageFull, TopicSpec
 from worker_embed.wire import Header
 
 NOT_BEFORE: Final = "uplion-not-before"
@@ -46,7 +46,8 @@ BATCH: Final = 256
 SECOND: Final = 1_000_000_000
 NAME_IN_USE: Final = 10058
 """Somebody else created the stream at the same moment, with another limit."""
-FULL: Final = ("maximum messages", "maximum bytes", "insufficient storage", "insufficient resources")
+FULL: Final = ("maximum messages", "maximum bytes", "insufficient resources")
+NO_STORAGE: Final = "insufficient storage"
 
 
 class Place(NamedTuple):
@@ -203,6 +204,8 @@ class Streams:
                 raise no_topic(topic)
             await asyncio.sleep(RECONNECT_S)
         published = msgspec.json.decode(answer.data, type=Published)
+        if published.error and NO_STORAGE in published.error.description:
+            raise StorageFull(f"topic {topic!r}: {published.error.description}")
         if published.error and any(words in published.error.description for words in FULL):
             raise QueueFull(f"topic {topic!r} is full: {published.error.description}")
         return checked(published).seq

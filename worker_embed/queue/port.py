@@ -19,6 +19,10 @@ class QueueFull(QueueError):
     """A topic holds as many messages as it may."""
 
 
+class StorageFull(QueueFull):
+    """The broker has no room for any message more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
     """What an engine can do; callers ask instead of knowing engines."""
