@@ -103,9 +103,8 @@ class Broker:
 
     async def _count_dead(self, queue: Queue, topics: list[str], news: dict[str, int]) -> None:
         dead = self.telemetry.dead = {topic: count for topic, count in self.telemetry.dead.items() if topic in topics}
-        for topic in topics:
-            before, now = dead.get(topic), await queue.dead_count(topic)
-            dead[topic] = now
+        for topic, now in (await queue.dead_counts(topics)).items():
+            before, dead[topic] = dead.get(topic), now
             if before is not None and now > before:
                 news[topic] = now - before
 

@@ -238,7 +238,7 @@ async def test_dead_letter_is_listed_requeued_and_discarded(queue: Queue) -> Non
     for _ in range(2):
         await intake.dead(await taken(intake), reason="MaxAttempts", error="exit 1\nCUDA: ü")
     await counted(queue, total=0)
-    assert await queue.dead_count(TOPIC) == 2
+    assert await queue.dead_counts([TOPIC]) == {TOPIC: 2}
     newest, oldest = await queue.dead_letters(TOPIC)
     assert (newest.id, oldest.id) == ("b", "a")
     assert [letter.id for letter in await queue.dead_letters(TOPIC, limit=1)] == ["b"]
@@ -251,7 +251,7 @@ async def test_dead_letter_is_listed_requeued_and_discarded(queue: Queue) -> Non
     assert (again.id, again.attempt, again.body) == ("a", 1, b"body")
     assert again.headers == {"uplion-node": "ws://x"}
     await queue.discard(newest)
-    assert await queue.dead_count(TOPIC) == 0
+    assert await queue.dead_counts([TOPIC]) == {TOPIC: 0}
     assert await queue.dead_letters(TOPIC) == []
 
 
@@ -273,7 +273,7 @@ async def test_same_id_may_die_on_two_topics(queue: Queue) -> None:
         intake = await queue.consume(topic, "w")
         await intake.grant()
         await intake.dead(await taken(intake), reason="MaxAttempts", error="")
-    assert [await queue.dead_count(topic) for topic in (TOPIC, "model-other")] == [1, 1]
+    assert await queue.dead_counts([TOPIC, "model-other", "none"]) == {TOPIC: 1, "model-other": 1, "none": 0}
 
 
 async def test_queued_message_can_be_cancelled_and_a_delivered_one_not(queue: Queue) -> None:
@@ -322,7 +322,7 @@ async def test_drop_removes_topic_and_dead_letters(queue: Queue) -> None:
     await queue.drop(TOPIC)
     await queue.drop(TOPIC)
     assert await queue.backlog([TOPIC]) == {}
-    assert await queue.dead_count(TOPIC) == 0
+    assert await queue.dead_counts([TOPIC]) == {TOPIC: 0}
     with pytest.raises(QueueError, match=TOPIC):
         await queue.publish(TOPIC, b"", id="c")
     await queue.ensure(TopicSpec(topic=TOPIC))

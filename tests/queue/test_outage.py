@@ -127,11 +127,11 @@ async def test_outage_is_told_and_operations_wait_for_its_end(server: NatsServer
             await outage.gone.wait()
         assert not is_up(queue)
         publishing = asyncio.create_task(queue.publish(TOPIC, b"", id="a"))
-        counting = asyncio.create_task(queue.dead_count(TOPIC))
+        counting = asyncio.create_task(queue.dead_counts([TOPIC]))
         await server.start()
         async with asyncio.timeout(10):
             await publishing
-            assert await counting == 0
+            assert await counting == {TOPIC: 0}
             await outage.back.wait()
         assert is_up(queue)
         assert (await queue.backlog([TOPIC]))[TOPIC].queued == 1
@@ -200,7 +200,7 @@ async def test_broker_that_lost_its_store_is_set_up_again(server: NatsServer) ->
         await owner.publish(TOPIC, b"after", id="a")
         assert (await taken(intake)).body == b"after"
         await worker.publish("res-topic", b"", id="a")
-        assert await owner.dead_count(TOPIC) == 0
+        assert await owner.dead_counts([TOPIC]) == {TOPIC: 0}
 
 
 async def test_ack_for_a_lost_store_hits_no_new_message(server: NatsServer) -> None:

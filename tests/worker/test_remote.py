@@ -86,7 +86,7 @@ async def test_page_of_a_proxy_never_reaches_a_client(box: Rig, upstream: Upstre
             assert (await ask.final()).status == 502
             assert "html" not in fault(ask)["message"].lower()
         await answers(box)
-        assert await box.queue.dead_count("model-m") == 4
+        assert await box.queue.dead_counts(["model-m"]) == {"model-m": 4}
 
 
 async def test_rate_limit_leaves_the_queue_to_others(box: Rig, upstream: Upstream) -> None:

@@ -93,7 +93,7 @@ async def test_task_that_nobody_waits_for_is_not_run(box: Rig, verdict: Verdict)
         await ask.until_started()
         await box.settled()
     assert ask.end is None
-    assert await box.queue.dead_count("model-m") == (verdict is Verdict.DEAD)
+    assert await box.queue.dead_counts(["model-m"]) == {"model-m": int(verdict is Verdict.DEAD)}
 
 
 async def test_busy_task_is_offered_again(box: Rig) -> None:

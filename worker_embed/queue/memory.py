@@ -310,9 +310,9 @@ class MemoryQueue:
         known = self._broker.topics.get(topic)
         return list(itertools.islice(reversed(known.letters), limit)) if known else []
 
-    async def dead_count(self, topic: str) -> int:
-        known = self._broker.topics.get(topic)
-        return len(known.letters) if known else 0
+    async def dead_counts(self, topics: Sequence[str]) -> dict[str, int]:
+        known = self._broker.topics
+        return {topic: len(known[topic].letters) if topic in known else 0 for topic in topics}
 
     async def requeue(self, letter: DeadLetter) -> None:
         self._publish(letter.topic, letter.body, letter.id, letter.headers, 1, f"{letter.id}:requeued-{letter.ref}")

@@ -119,8 +119,8 @@ class NatsQueue:
     async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:
         return await self._letters.newest(topic, limit)
 
-    async def dead_count(self, topic: str) -> int:
-        return await self._letters.count(topic)
+    async def dead_counts(self, topics: Sequence[str]) -> dict[str, int]:
+        return await self._letters.counts(topics)
 
     async def requeue(self, letter: DeadLetter) -> None:
         await self._letters.requeue(letter)

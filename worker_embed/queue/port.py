@@ -165,7 +165,8 @@ class Queue(Protocol):
     async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:
         """Newest first."""
 
-    async def dead_count(self, topic: str) -> int: ...
+    async def dead_counts(self, topics: Sequence[str]) -> dict[str, int]:
+        """How many dead letters each topic has."""
 
     async def requeue(self, letter: DeadLetter) -> None:
         """Publish a dead letter again as attempt 1 and remove it from the dead."""
