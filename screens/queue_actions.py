@@ -63,9 +63,16 @@ class QueueActions(ModelActions):
         self.query_one("#letters-head", Heading).say("Dead letters", str(len(letters)) if letters else "none", keys)
         self.letters.show(letters, self.view.at_s)
 
+    @property
+    def chosen_letters(self) -> Sequence[DeadLetterView]:
+        """The dead letters that a key is for; says so where there are none."""
+        if not self.letters.chosen:
+            self.notify("no dead letters here: no request was given up", markup=False, timeout=3)
+        return self.letters.chosen
+
     @work
     async def action_requeue(self) -> None:
-        if letters := self.letters.chosen:
+        if letters := self.chosen_letters:
             question = ConfirmDialog(
                 f"Requeue {plural(len(letters), 'request')}",
                 f"{reasons(letters)}\nThey are tried again, from the first attempt.",
@@ -79,7 +86,7 @@ class QueueActions(ModelActions):
 
     @work
     async def action_discard(self) -> None:
-        if letters := self.letters.chosen:
+        if letters := self.chosen_letters:
             question = ConfirmDialog(
                 f"Delete {plural(len(letters), 'dead letter')}",
                 f"{reasons(letters)}\nThe requests and their errors are gone for good.",
@@ -94,8 +101,19 @@ class QueueActions(ModelActions):
     async def action_purge(self) -> None:
         if (queue := self.queue) is None:
             return
+        if queue.queued == 0 and not queue.delayed:
+            self.notify(f"nothing waits in the queue of {queue.name}", markup=False, timeout=3)
+            return
         waiting = "What waits" if queue.queued is None else plural(queue.queued, "queued request")
-        flight = f" The {count(queue.in_flight)} in flight are answered." if queue.in_flight else ""
+        flight = (
+            ""
+            if not queue.in_flight
+            else (
+                " The one in flight is answered."
+                if queue.in_flight == 1
+                else f" The {count(queue.in_flight)} in flight are answered."
+            )
+        )
         question = ConfirmDialog(
             f"Purge the queue of {queue.name}",
             f"{waiting} will be dropped; their clients get an error now.{flight}",

@@ -99,7 +99,8 @@ def growth(queue: QueueView) -> str:
     """`▲ 3.1/s`: how fast it grows or shrinks."""
     if not queue.trend or queue.in_s is None or queue.out_s is None:
         return TREND[queue.trend].strip()
-    return f"{TREND[queue.trend]} {rate(abs(queue.in_s - queue.out_s))}/s"
+    pace = f" {rate(abs(queue.in_s - queue.out_s))}/s" if queue.in_s != queue.out_s else ""
+    return TREND[queue.trend] + pace
 
 
 def balance(queue: QueueView, wide: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import ClassVar
 
 from textual import getters, on
@@ -88,7 +89,7 @@ class QueuesScreen(QueueActions):
     def draw(self) -> None:
         view = self.view
         self.table.note = "No queue yet: it comes with the first model."
-        self.table.show(view.queues, view.at_s)
+        self.table.show(sorted(view.queues, key=attrgetter("name")), view.at_s)
         self.go_to_wanted()
         self.show_letters_of_queue()
 

@@ -14,7 +14,7 @@ from screens.queue_columns import balance, growth, queue_mark
 from screens.queues import QueuesScreen
 from screens.requests import RequestsScreen
 from screens.widgets.table import Table
-from tests.fleet import StillFleet, model, painted, queue, shows, until
+from tests.fleet import StillFleet, model, painted, queue, replica, shows, until
 from tests.screens.scenes import LETTERS, QUEUES, TOPIC, box, still
 
 
@@ -118,6 +118,36 @@ async def test_enter_shows_the_dead_letters_in_full() -> None:
 
 
 @pytest.mark.anyio
+async def test_queues_that_wait_equally_long_are_in_the_order_of_their_names() -> None:
+    async with Console(box(queues=(queue("phi"), queue("gemma"), queue("bge")))).run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await shows(pilot, "phi")
+        assert [text.split()[0] for text in painted(pilot.app)[3:6]] == ["bge", "gemma", "phi"]
+
+
+@pytest.mark.anyio
+async def test_enter_tells_what_waits_and_runs_where_nothing_was_given_up() -> None:
+    queues = (queue("phi-4", queued=3, in_flight=4, slots=4, oldest_s=12.0, drain="busy"),)
+    fleet = box(queues=queues, replicas=(replica("phi-4-x7k2q", "phi-4", busy=4, slots=4),))
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("4", "enter")
+        await shows(pilot, "Requests  7 unanswered")
+        await shows(pilot, "queued         3   the oldest for 12s, busy")
+        await shows(pilot, "in flight      4   of 4 slots: phi-4-x7k2q 4/4")
+        await shows(pilot, "No request was given up.")
+        assert not any(text.startswith(" Letter") for text in painted(pilot.app))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("key", "said"), [("R", "no dead letters"), ("D", "no dead letters"), ("X", "nothing waits")])
+async def test_a_key_with_nothing_to_do_says_so_without_a_question(key: str, said: str) -> None:
+    async with Console(box(queues=(queue("phi-4"),))).run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("4", key)
+        await shows(pilot, said)
+        assert isinstance(pilot.app.screen, QueuesScreen)
+
+
+@pytest.mark.anyio
 async def test_letters_that_cannot_be_read_say_why() -> None:
     fleet = box()
     fleet.queues.refusals["dead"] = "the queue is down: nats refused, restart 4 in 6s"
@@ -150,6 +180,7 @@ def test_marks_follow_what_waits_and_who_answers() -> None:
 def test_rates_that_are_unknown_are_not_compared() -> None:
     assert balance(queue("a", in_s=None), wide=True) == ""
     assert growth(queue("a", trend=1, in_s=None)) == "▲"
+    assert growth(queue("a", trend=1, in_s=0.0, out_s=0.0)) == "▲"
     assert growth(queue("a", trend=-1, in_s=1.0, out_s=3.0)) == "▼ 2.0/s"
 
 
