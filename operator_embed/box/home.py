@@ -131,11 +131,23 @@ class Home:
                 f"{self.sockets}: sockets in it would have paths of {len(longest)} bytes, {MAX_SOCKET_PATH_BYTES} are "
                 "possible; set UPLION_HOME or TMPDIR to a shorter folder"
             )
-        for folder in (self.sockets, self.bells):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _own(folder, found := folder.lstat())
-            if (mode := stat.S_IMODE(found.st_mode)) & 0o077:
-                raise HomeError(f"{folder}: is open to other users (mode {mode:o}); remove it, then start again")
+        while not self._has_sockets():
+            pass
+
+    def _has_sockets(self) -> bool:
+        """Make their folders; False when somebody who left took them away meanwhile."""
+        self.sockets.mkdir(mode=0o700, exist_ok=True)
+        try:
+            _refuse_open(self.sockets)
+            self.bells.mkdir(mode=0o700, exist_ok=True)
+            _refuse_open(self.bells)
+        except FileNotFoundError:
+            return False
+        if self.sockets.is_relative_to(self.root):
+            return True
+        from operator_embed.box.public_folder import hold
+
+        return hold(self.sockets, self.bells)
 
 
 def filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
@@ -158,3 +170,9 @@ def _own(folder: Path, found: os.stat_result) -> None:
         raise HomeError(
             f"{folder}: is not a folder of yours (its owner has uid {found.st_uid}); remove it or use another"
         )
+
+
+def _refuse_open(folder: Path) -> None:
+    _own(folder, found := folder.lstat())
+    if (mode := stat.S_IMODE(found.st_mode)) & 0o077:
+        raise HomeError(f"{folder}: is open to other users (mode {mode:o}); remove it, then start again")

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -96,3 +99,26 @@ def test_without_a_word_it_is_in_the_users_data_folder(monkeypatch: pytest.Monke
     assert Home.default().root == Path("/data/uplion")
     monkeypatch.setenv("UPLION_HOME", "~/box")
     assert Home.default().root == Path("/home/someone/box")
+
+
+USES = "import sys; from operator_embed.box.home import Home, Path; Home(Path(sys.argv[1])).prepare(); "
+
+
+def test_the_last_process_that_used_them_removes_sockets_outside_of_the_home(home: Home) -> None:
+    deep, public = home.root.parent / ("d" * 90), home.root.parent / "public"
+    public.mkdir()
+
+    def use(then: str) -> subprocess.Popen[bytes]:
+        argv = (sys.executable, "-c", USES + then, str(deep))
+        return subprocess.Popen(argv, env={**os.environ, "TMPDIR": str(public)}, stdin=PIPE, stdout=PIPE)
+
+    with use("print(flush=True); input()") as stays:
+        assert stays.stdout is not None
+        stays.stdout.readline()
+        assert use("").wait() == 0
+        [folder] = public.iterdir()
+        stays.kill()
+    (folder / "engine.sock").touch()
+    several = [use("") for _ in range(4)]
+    assert [one.wait() for one in several] == [0, 0, 0, 0]
+    assert list(public.iterdir()) == []
