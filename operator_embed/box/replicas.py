@@ -25,7 +25,8 @@ def replica_of(state: ProcessState, *, current: bool = True) -> Replica:
         phase, reason, message = Phase.READY, ErrorKind.GENERAL, SILENT
     elif state.phase is not process.Phase.STOPPING:
         if said in WORKER_ERRORS:
-            phase, reason = Phase.READY, said
+            # It runs, and takes nothing until that is over.
+            phase, reason = Phase.PAUSED, said
         elif said in PHASES:
             phase = PHASES[said]
     ready_s = state.ready_s if phase in ANSWERING and not reason else None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urljoin
@@ -63,6 +67,14 @@ class Refusal:
         return msgspec.json.encode(error_body(self.message, kind, code, param))
 
 
+_UNREACHED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
+
+
 class HttpRelay:
     """One server behind `base_url`; `judge` says what its refusals mean.
 
@@ -71,7 +83,13 @@ class HttpRelay:
     """
 
     def __init__(
-        self, base_url: str, judge: Callable[[Refusal], Exception], key: str = "", *, reuse: bool = True
+        self,
+        base_url: str,
+        judge: Callable[[Refusal], Exception],
+        key: str = "",
+        *,
+        reuse: bool = True,
+        proxy: str | None = None,
     ) -> None:
         self._base = base_url.rstrip("/")
         self._judge = judge
@@ -87,6 +105,7 @@ class HttpRelay:
             headers=headers,
             auto_decompress=True,
             cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=proxy,
         )
 
     async def complete(self, job: Job) -> bytes:
@@ -125,7 +144,7 @@ class HttpRelay:
                 refusal = self._refusal(path, answer, await _bounded(answer))
                 return refusal.status, refusal.body
         except (aiohttp.ClientError, TimeoutError, AttemptFailed) as error:
-            raise Unavailable(_say(error), kind=ErrorKind.GENERAL, counts=False) from error
+            raise Unavailable(self._say(error), kind=ErrorKind.GENERAL, counts=False) from error
 
     async def close(self) -> None:
         """Drop all connections, and with them what is in flight."""
@@ -135,8 +154,7 @@ class HttpRelay:
         """Some servers repeat a key that they refuse; it is neither the clients' nor a log's to read."""
         if len(self._key) >= KEY_BYTES:
             body = body.replace(self._key, b"[redacted]")
-        wait = answer.headers.get("Retry-After", "")
-        wait_s = float(wait) if wait.isascii() and wait.replace(".", "", 1).isdigit() else None
+        wait_s = retry_after_s(answer.headers.get("Retry-After", ""), time.time())
         return Refusal(path=path, status=answer.status, body=body, retry_after_s=wait_s)
 
     def _post(self, job: Job, accept: str) -> Any:
@@ -149,13 +167,37 @@ class HttpRelay:
         try:
             yield
         except aiohttp.ClientError as error:
-            raise _broken(error) from error
+            raise self._broken(error) from error
         except EventTooLong as error:
             raise AttemptFailed("the engine sent an event without an end") from error
         except RuntimeError as error:
             if not self._session.closed:
                 raise
             raise AttemptFailed("the engine was stopped", retry_at_once=True) from error
+
+    def _broken(self, error: aiohttp.ClientError) -> Exception:
+        """A server that could not be reached has seen nothing of the request, so no attempt was made."""
+        if isinstance(error, _UNREACHED):
+            return Unavailable(self._say(error), kind=ErrorKind.GENERAL, counts=False)
+        return AttemptFailed(self._say(error))
+
+    def _say(self, error: Exception) -> str:
+        where = self._base
+        match error:
+            case TimeoutError():
+                what = "no answer in time"
+            case aiohttp.ClientHttpProxyError():
+                what = f"the proxy answered {error.status}"
+            case aiohttp.ClientConnectorError(os_error=OSError(errno=int(number))) if number in errno.errorcode:
+                # asyncio puts a text of its own in the place of the system's.
+                what = os.strerror(number).lower()
+            case aiohttp.ClientConnectorError(os_error=cause):
+                what = str(cause.strerror or cause).lower()
+            case _:
+                what = str(error) or type(error).__name__
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            where = f"{where} by the proxy {error.host}:{error.port}"
+        return " ".join(f"{where}: {what}".split())[:300]
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
@@ -167,12 +209,11 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _broken(error: aiohttp.ClientError) -> Exception:
-    """A server that could not be reached has seen nothing of the request, so no attempt was made."""
-    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)):
-        return Unavailable(_say(error), kind=ErrorKind.GENERAL, counts=False)
-    return AttemptFailed(_say(error))
-
-
-def _say(error: BaseException) -> str:
-    return " ".join(f"the engine's server: {error or type(error).__name__}".split())[:300]
+def retry_after_s(text: str, now_s: float) -> float | None:
+    """The header `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3); `None` for what is neither."""
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
+    except ValueError:
+        return None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from worker_embed.config import ConfigError
 from worker_embed.engines.http import HttpRelay, Refusal
@@ -24,12 +25,12 @@ class RemoteEngine:
         if not (key.isascii() and key.isprintable()):
             raise ConfigError("API_KEY: has characters that no HTTP header may have; was it copied whole?")
         self.slots = slots
-        self._base_url, self._key = base_url, key
+        self._base_url, self._key, self._proxy = base_url, key, proxy_for(base_url)
         self._relay: HttpRelay | None = None
 
     async def start(self) -> None:
         if self._relay is None:
-            self._relay = HttpRelay(self._base_url, judge, self._key)
+            self._relay = HttpRelay(self._base_url, judge, self._key, proxy=self._proxy)
 
     async def check(self) -> None:
         """A rejected key shows in the list of models, which costs nothing; what that list holds does not matter."""
@@ -61,6 +62,18 @@ class RemoteEngine:
         if self._relay is None:
             raise RuntimeError("not started")
         return self._relay
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for `url`: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`; raises `ConfigError`."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme, "")
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if (kind := urlsplit(proxy).scheme) not in ("http", "https"):
+        raise ConfigError(f"{parts.scheme.upper()}_PROXY: a proxy of the kind {kind}:// cannot be used, only http://")
+    return proxy
 
 
 def judge(refusal: Refusal) -> Exception:
