@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -49,7 +50,7 @@ async def _follow(fleet: BoxFleet, key: str, sources: Sequence[str], options: ar
     """
     known = {*sources, *await fleet.logs.sources(key)}
     read: list[str] = []
-    of_model = fleet.store().get(key) is not None
+    model = _model_of(fleet, key)
 
     async def follow(source: str, tail: int) -> None:
         read.append(source)
@@ -59,7 +60,7 @@ async def _follow(fleet: BoxFleet, key: str, sources: Sequence[str], options: ar
     try:
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(follow(source, options.tail)) for source in sources]
-            while not of_model or fleet.store().get(key) is not None:
+            while model is None or fleet.store().get(model) is not None:
                 await asyncio.sleep(LOOK_EVERY_S)
                 for source in [] if options.replica else await fleet.logs.sources(key):
                     if source not in known:
@@ -70,7 +71,13 @@ async def _follow(fleet: BoxFleet, key: str, sources: Sequence[str], options: ar
                 reader.cancel()
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    note(f"{name_of(key)} was deleted")
+    note(f"{name_of(model)} was deleted")
+
+
+def _model_of(fleet: BoxFleet, key: str) -> str | None:
+    """The AIModel whose log this is, or whose replica's; `None` for a part of the box."""
+    named = (key, re.sub(r"-[a-z0-9]{5}$", "", key))
+    return next((one for one in named if fleet.store().get(one) is not None), None)
 
 
 def _print(lines: Sequence[LogLine], timestamps: bool, *, several: bool) -> None:

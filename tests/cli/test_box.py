@@ -63,11 +63,11 @@ def test_logs_of_several_replicas_name_them_and_follow_new_ones(served: Box) -> 
     assert len({text.split()[0] for text in lines}) == 2
 
 
-@pytest.mark.parametrize("only", [[], ["--replica"]], ids=["all", "one"])
-def test_a_followed_log_ends_with_its_model(served: Box, only: list[str]) -> None:
+@pytest.mark.parametrize("named", [["leaving"], ["leaving", "--replica", "REPLICA"], ["REPLICA"]])
+def test_a_followed_log_ends_with_its_model(served: Box, named: list[str]) -> None:
     served.says("apply", "-f", "-", "--wait", text=manifest("leaving"))
     replica = served.says("describe", "leaving").partition("Replicas:")[2].split("\n")[2].split()[0]
-    following = served.start("logs", "leaving", "-f", *only, *([replica] if only else []))
+    following = served.start("logs", "-f", *(part.replace("REPLICA", replica) for part in named))
     line(following, "Ready")
     served.says("delete", "leaving", "--wait")
     assert line(following, "deleted") == "aimodel/leaving was deleted\n"
