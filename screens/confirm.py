@@ -16,7 +16,7 @@ from screens.dialog import Dialog
 class ConfirmDialog(Dialog[bool]):
     """Says what will happen to which target, and returns whether it shall.
 
-    Where something is lost the answer is `y`, or the target's name typed; else `enter`.
+    Where something is lost the answer is `y`, or the target's name typed; else `enter`, and `y` as well.
     """
 
     CSS_PATH = "confirm.tcss"
@@ -40,8 +40,12 @@ class ConfirmDialog(Dialog[bool]):
                 yield Label("]", markup=False)
 
     def action_agree(self, key: str) -> None:
-        if key == self.answer and not self.type_name:
+        if self.type_name:
+            return
+        if key == self.answer or not self.dangerous:
             self.dismiss(True)
+        else:
+            self.query_one("#happens", Label).update(f"{self.happens}\n{self.answer} does it, esc leaves it as it is.")
 
     @on(Input.Submitted)
     def compare(self, event: Input.Submitted) -> None:

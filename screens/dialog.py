@@ -54,6 +54,7 @@ class Dialog(ModalScreen[R | None]):
         super().__init__()
         self.box_title = title
         self.keys = keys
+        self.dangerous = dangerous
         self.set_class(dangerous, "-dangerous")
 
     def body(self) -> ComposeResult:

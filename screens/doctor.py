@@ -47,7 +47,7 @@ class DoctorScreen(FleetScreen):
     pager = getters.query_one(Pager)
 
     def body(self) -> ComposeResult:
-        yield Pager(id="sources", wrap=True)
+        yield Pager(id="sources", wrap=True, hang=6 + KEY_CELLS)
 
     async def as_objects(self) -> object:
         return [row_object(source) for source in self.view.sources]

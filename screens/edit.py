@@ -26,9 +26,12 @@ from screens.widgets.panel import Heading
 from screens.widgets.text_lines import Line
 from screens.yaml_lines import diff_lines, difference, line_of
 
+HANG_CELLS = 8
+"""What is left of a long line is no line of YAML."""
 NOTHING = Manifest(yaml="", status_yaml="", resource_version="")
 WRITING = (Hint("editor.check"), Hint("editor.leave"))
 REVIEWING = (Hint("dialog.apply"), Hint("editor.leave", title="go on editing"))
+ASKING = (Hint("dialog.apply"), Hint("editor.leave", title="leave it as it is"))
 CONFLICTING = (Hint("dialog.apply", title="load the newer text"), Hint("editor.leave", title="go on editing"))
 
 
@@ -43,11 +46,19 @@ class Stage(Enum):
 class Editor(TextArea):
     """YAML wants spaces, and escape belongs to the screen."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "indent", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "indent", show=False),
+        Binding("ctrl+home", "ends(False)", show=False),
+        Binding("ctrl+end", "ends(True)", show=False),
+    ]
 
     def action_indent(self) -> None:
         """As many spaces as lead to the next level."""
         self.insert(" " * (2 - self.cursor_location[1] % 2))
+
+    def action_ends(self, last: bool) -> None:
+        """To the start or the end of the text."""
+        self.move_cursor(self.document.end if last else self.document.start)
 
 
 class EditScreen(FleetScreen):
@@ -84,7 +95,7 @@ class EditScreen(FleetScreen):
     def body(self) -> ComposeResult:
         yield Editor.code_editor(language="yaml", theme="css", tab_behavior="focus", id="text")
         yield Heading(id="about")
-        yield Pager(id="found", wrap=True)
+        yield Pager(id="found", wrap=True, hang=HANG_CELLS)
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -93,6 +104,11 @@ class EditScreen(FleetScreen):
     def totals(self, wide: bool) -> Fields:
         model = next((m for m in self.view.models if m.key == self.key), None)
         return title(f"Models > {self.name_shown} > edit", f"generation {model.generation}" if model else "")
+
+    @property
+    def only_asks(self) -> bool:
+        """Whether this is a question about a text of somebody else, which `esc` answers with no."""
+        return self.check_at_once and self.editor.text == self.offered
 
     @property
     def is_changed(self) -> bool:
@@ -144,7 +160,8 @@ class EditScreen(FleetScreen):
             self.tell("Not valid", "nothing was applied", findings)
             self.editor.move_cursor((line_of(self.editor.text, checked.errors[0].partition(":")[0]), 0))
         elif checked.diff:
-            self.tell("Change", "enter applies it", [*findings, *diff_lines(checked.diff)], Stage.REVIEWING)
+            text = f"enter applies it{', tab edits it' if self.only_asks else ''}"
+            self.tell("Change", text, [*findings, *diff_lines(checked.diff)], Stage.REVIEWING)
         else:
             self.tell("No change", "this is what is stored", findings)
 
@@ -155,7 +172,8 @@ class EditScreen(FleetScreen):
         self.about.say(what, text)
         self.found.show(lines)
         (self.editor if stage is Stage.WRITING else self.found).focus()
-        hints = {Stage.WRITING: WRITING, Stage.REVIEWING: REVIEWING, Stage.CONFLICTING: CONFLICTING}
+        reviewing = ASKING if self.only_asks else REVIEWING
+        hints = {Stage.WRITING: WRITING, Stage.REVIEWING: reviewing, Stage.CONFLICTING: CONFLICTING}
         self.query_one(Hints).offer(hints[stage])
         self.refresh_bindings()
 
@@ -226,7 +244,7 @@ class EditScreen(FleetScreen):
 
     @work
     async def action_leave(self) -> None:
-        if self.stage is not Stage.WRITING:
+        if self.stage is not Stage.WRITING and not self.only_asks:
             self.write_on()
             return
         if self.is_changed:

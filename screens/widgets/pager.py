@@ -67,8 +67,10 @@ class Pager(ScrollView, can_focus=True):
     found: reactive[tuple[int, int]] = reactive((0, 0), repaint=False)
     """Number of the hit shown, from 1, and how many there are."""
 
-    def __init__(self, *, limit: int = 10_000, wrap: bool = False, id: str | None = None) -> None:
+    def __init__(self, *, limit: int = 10_000, wrap: bool = False, hang: int = 0, id: str | None = None) -> None:
+        """`hang` are the cells by which what is left of a long line is moved in, as far as there is room."""
         super().__init__(id=id)
+        self._hang = hang
         self.set_reactive(Pager.wrap, wrap)
         self._limit = limit
         self._first = 0
@@ -125,7 +127,7 @@ class Pager(ScrollView, can_focus=True):
     def _break(self, number: int, text: str) -> None:
         self._widest = max(self._widest, len(text) if text.isascii() else cell_len(text))
         if self.wrap:
-            self._rows.extend((number, start, end) for start, end in folds(text, self._page_width))
+            self._rows.extend((number, start, end) for start, end in folds(text, self._page_width, self._room_left))
         else:
             self._rows.append((number, 0, len(text)))
 
@@ -152,6 +154,10 @@ class Pager(ScrollView, can_focus=True):
     @property
     def _page_width(self) -> int:
         return max(8, self.scrollable_content_region.width)
+
+    @property
+    def _room_left(self) -> int:
+        return min(self._hang, self._page_width // 3)
 
     def _resize_page(self) -> None:
         if self.virtual_size.height != len(self._rows):
@@ -218,10 +224,11 @@ class Pager(ScrollView, can_focus=True):
 
     def _strip(self, number: int, start: int, end: int) -> Strip:
         base = self._style("")
-        return Strip(
+        painted = [
             Segment(text, base + (self._style(paint) if paint else Style()) + (self._style(mark) if mark else Style()))
             for text, paint, mark in pieces(self._lines[number - self._first], start, end, self._hits_in(number))
-        )
+        ]
+        return Strip([Segment(" " * self._room_left, base), *painted] if start else painted)
 
     def _hits_in(self, number: int) -> list[Hit]:
         low, high = bisect_left(self._hits, (number, 0)), bisect_left(self._hits, (number + 1, 0))

@@ -29,15 +29,18 @@ def plain(line: Line) -> str:
     return "".join(text for text, _ in line)
 
 
-def folds(text: str, width: int) -> Iterator[tuple[int, int]]:
-    """Start and end of each screen line that `text` takes at `width` cells, broken after a space where there is one."""
+def folds(text: str, width: int, hang: int = 0) -> Iterator[tuple[int, int]]:
+    """Start and end of each screen line that `text` takes at `width` cells, broken after a space where there is one.
+
+    All but the first leave `hang` cells free.
+    """
     if len(text) <= width and (text.isascii() or cell_len(text) <= width):
         yield 0, len(text)
         return
     ends = list(accumulate(1 if c.isascii() else cell_len(c) for c in text))
     start = taken = 0
     for index, end in enumerate(ends):
-        if end - taken > width and index > start:
+        if end - taken > width - (hang if start else 0) and index > start:
             space = text.rfind(" ", start, index + 1) + 1
             stop = space if space > start else index
             yield start, stop

@@ -39,6 +39,7 @@ async def test_delete_says_what_is_lost_and_takes_y() -> None:
         await shows(pilot, "Delete qwen3-32b from gpu-01")
         await shows(pilot, "Stops 1 replica (16 in flight: drained for up to 30 s)")
         await pilot.press("enter")
+        await shows(pilot, "y does it, esc leaves it as it is.")
         assert isinstance(pilot.app.screen, DeleteDialog)
         await pilot.press("y")
         await until(pilot, lambda: fleet.models.asked)
@@ -80,12 +81,13 @@ async def test_a_protected_context_wants_the_whole_name() -> None:
 
 
 @pytest.mark.anyio
-async def test_restart_loses_nothing_and_takes_enter() -> None:
+@pytest.mark.parametrize("key", ["enter", "y"])
+async def test_restart_loses_nothing_and_takes_enter_or_y(key: str) -> None:
     fleet = box()
     async with Console(fleet).run_test() as pilot:
         await pilot.press("r")
         await shows(pilot, "Restart qwen3-32b")
-        await pilot.press("enter")
+        await pilot.press(key)
         await until(pilot, lambda: fleet.models.asked)
     assert fleet.models.asked == [("restart", QWEN.key)]
 

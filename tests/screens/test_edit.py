@@ -161,6 +161,32 @@ async def test_undo_is_an_edit_that_shows_its_difference() -> None:
 
 
 @pytest.mark.anyio
+async def test_undo_is_left_as_it_is_by_one_key_until_something_is_typed() -> None:
+    fleet = StillFleet(model("phi-4"))
+    fleet.models.checked = CHANGE
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await pilot.press("u")
+        await shows(pilot, "esc leave it as it is")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen))
+        await pilot.press("u")
+        await shows(pilot, "enter applies it, tab edits it")
+        await pilot.press("tab", "x", "escape")
+        await shows(pilot, "leaving loses the change")
+    assert fleet.models.asked == []
+
+
+@pytest.mark.anyio
+async def test_ctrl_home_and_end_lead_to_the_ends_of_the_text() -> None:
+    async with Console(StillFleet(model("phi-4"))).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("ctrl+end")
+        assert screen.editor.cursor_location == screen.editor.document.end
+        await pilot.press("ctrl+home")
+        assert screen.editor.cursor_location == (0, 0)
+
+
+@pytest.mark.anyio
 async def test_tab_indents_to_the_next_level() -> None:
     async with Console(StillFleet(model("phi-4"))).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)

@@ -13,9 +13,9 @@ from tests.fleet import painted, until
 class Reading(App[None]):
     """One pager, alone."""
 
-    def __init__(self, limit: int = 10_000) -> None:
+    def __init__(self, limit: int = 10_000, *, hang: int = 0) -> None:
         super().__init__()
-        self.pager = Pager(limit=limit)
+        self.pager = Pager(limit=limit, hang=hang)
 
     def compose(self) -> ComposeResult:
         yield self.pager
@@ -29,6 +29,16 @@ def test_a_text_breaks_after_a_space_and_loses_nothing() -> None:
     text = "the quick brown fox jumps"
     rows = [text[a:b] for a, b in folds(text, 10)]
     assert rows == ["the quick ", "brown fox ", "jumps"]
+
+
+@pytest.mark.anyio
+async def test_what_is_left_of_a_long_line_hangs_below_it() -> None:
+    app = Reading(hang=4)
+    async with app.run_test(size=(20, 8)) as pilot:
+        app.pager.wrap = True
+        app.pager.show([(("+source: static:one two three four five", "added"),), (("+next", ""),)])
+        await until(pilot, lambda: len(lines := painted(app)) > 3 and lines[3].startswith("+next"))
+        assert [text.rstrip() for text in painted(app)[:3]] == ["+source: static:one", "    two three four", "    five"]
 
 
 @pytest.mark.parametrize("text", ["", "x" * 95, "日本語のログ" * 9, "a b " * 30, "e\u0301" * 40])
