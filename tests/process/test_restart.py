@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import resource
 import signal
 from dataclasses import replace
 
 import pytest
 
 from tests.process.bench import DRAINS, QUICK, Bench, ready, running, shell, until
+from worker_embed.process import keeper
 from worker_embed.process.backoff import Backoff
+from worker_embed.process.child import Child
 from worker_embed.process.spec import Phase
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_zombies")]
@@ -174,3 +178,53 @@ async def test_only_the_owner_reads_logs_and_records(bench: Bench) -> None:
     for path in (bench.home / "a.log", bench.home / "run" / "procs" / "a.json"):
         assert path.stat().st_mode & 0o777 == 0o600
     await supervisor.stop_all()
+
+
+async def test_what_could_not_be_started_for_want_of_files_is_started_once_there_are_some(bench: Bench) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    supervisor = bench.lead()
+    supervisor.run(shell(bench.home, "a", 'echo >> "$READY.tries"; [ -e "$READY.go" ] && touch "$READY" && sleep 1000'))
+    await until(lambda: "a" in [death.id for death in bench.deaths])
+    held = [os.open("/dev/null", os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1, hard))
+    try:
+        starts = len(bench.told)
+        await until(lambda: len(bench.told) > starts + 4)
+        await asyncio.sleep(0.1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(held[0])
+    (bench.home / "a.ready.go").touch()
+    await ready(supervisor, "a")
+    await supervisor.stop_all()
+
+
+async def test_a_failure_in_the_keeping_of_a_child_costs_a_moment_and_not_the_child(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = bench.lead()
+    monkeypatch.setattr(keeper, "_AGAIN_S", 0.01)
+
+    def full(*_: object) -> set[int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        supervisor.run(shell(bench.home, "a", DRAINS))
+        pid = await ready(supervisor, "a")
+        patched.setattr(Child, "_others", full)
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.05)
+        assert bench.deaths == []
+    await until(lambda: bench.deaths)
+    assert await ready(supervisor, "a") != pid
+    await supervisor.stop_all()
+
+
+async def test_a_wait_ends_when_the_clock_on_the_wall_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_LOOK_S", 0.01)
+    supervisor = bench.lead(Backoff(first_s=100.0))
+    supervisor.run(shell(bench.home, "a", "exit 1"))
+    await until(lambda: supervisor.states()["a"].phase is Phase.BACKOFF)
+    bench.ahead_s += 101
+    await until(lambda: len(bench.deaths) == 2)
+    await supervisor.retire("a")

@@ -22,7 +22,7 @@ def tail_lines(path: Path, count: int, start: int = 0) -> tuple[str, ...]:
             first = max(start if start <= size else 0, size - _TAIL_BYTES)
             file.seek(first)
             text = file.read(_TAIL_BYTES).decode(errors="replace")
-    except FileNotFoundError:
+    except OSError:  # gone, or no file descriptor is left to read it by
         return ()
     return tuple([line.rstrip() for line in text.splitlines() if line.strip()][-count:])
 
@@ -45,7 +45,7 @@ class ChangesFile:
             with self.path.open("rb") as file:
                 file.seek(start)
                 whole, newline, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
+        except OSError:
             return []
         self.read = start + len(whole) + len(newline)
         return [change for line in whole.splitlines() if (change := self._decoded(line))]

@@ -22,6 +22,9 @@ from worker_embed.process.spec import Phase, ProcessSpec, ProcessState
 
 _log = logging.getLogger(__name__)
 _TAIL_LINES = 20
+_AGAIN_S = 1.0
+_LOOK_S = 5.0
+"""How often the wall clock is looked at while a next try is waited for."""
 _OF_THE_LIVING = {"Starting", "Loading", "Ready", "Paused", "Sleeping", "Draining"}
 """Reasons of changes that do not tell why a child ended."""
 
@@ -152,15 +155,26 @@ class Keeper:
 
     async def _live(self) -> None:
         while True:
-            if self._child is not None:
-                await self._watch(self._child)
-                if self._spec is None:
+            try:
+                if not await self._go_on():
                     break
-            await self._pause()
-            if self._spec is None:
-                break
-            self._start(self._spec)
+            except Exception:
+                # As a leader without a file descriptor left meets it: what is not kept now is kept later.
+                _log.exception("%s: it could not be looked after; begun again", self.state.id)
+                await asyncio.sleep(_AGAIN_S)
         self._leave()
+
+    async def _go_on(self) -> bool:
+        """From one start to the next; False once nobody wants it to run."""
+        if self._child is not None:
+            await self._watch(self._child)
+            if self._spec is None:
+                return False
+        await self._pause()
+        if self._spec is None:
+            return False
+        self._start(self._spec)
+        return True
 
     async def _pause(self) -> None:
         """Wait until the next start is due, or until it is retired."""
@@ -169,8 +183,10 @@ class Keeper:
             if self._spec is not None:
                 self._settle()
                 skipped = self._again or self._spec.spec_hash != self.state.spec_hash
-                wait_s = self._due_s - asyncio.get_running_loop().time()
-                if skipped or wait_s <= 0:
+                # The loop's clock stands still while the machine sleeps.
+                due = self.state.next_try_s is not None and self._around.now() >= self.state.next_try_s
+                wait_s = min(self._due_s - asyncio.get_running_loop().time(), _LOOK_S)
+                if skipped or due or wait_s <= 0:
                     return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):

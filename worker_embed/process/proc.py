@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -100,6 +101,7 @@ def environ(pid: int) -> Mapping[str, str]:
     return {name: value for name, equals, value in pairs if equals}
 
 
+@cache
 def boot_id() -> str:
     """New with every boot of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
