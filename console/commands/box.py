@@ -83,10 +83,11 @@ def folder_of(file: str) -> str:
     return "." if file == "-" else str(Path(file).parent)
 
 
-def in_shell(text: str, name: str = "") -> str:
-    """What a console tells to press, as what a shell can run; `name` is the AIModel that the text is about."""
+def in_shell(text: str, key: str) -> str:
+    """What a console tells to press, as what a shell can run on the AIModel that the text is about."""
+    name = key.removeprefix("default/")
     text = re.sub(r"\bpress ([el])\b", r"run \1", text)
-    text = re.sub(r"\b(run|then) ([el])\b", lambda key: f"{key[1]} uplion {VERB_OF_KEY[key[2]]} {name}", text)
+    text = re.sub(r"\b(run|then) ([el])\b", lambda told: f"{told[1]} uplion {VERB_OF_KEY[told[2]]} {name}", text)
     return re.sub(r"\bpress (\d)\b", r"open uplion and press \1", text).replace(" :doctor", " uplion doctor")
 
 

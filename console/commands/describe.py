@@ -58,12 +58,8 @@ def _block(model: ModelView, stored: Mapping[str, Any], view: FleetView) -> Iter
     yield from _fields(_status(model), "  ")
     if model.why:
         yield "Why:"
-        yield from textwrap.wrap(
-            in_shell(safe_text(model.why), model.key.removeprefix("default/")),
-            WIDTH,
-            initial_indent="  ",
-            subsequent_indent="  ",
-        )
+        why = in_shell(safe_text(model.why), model.key)
+        yield from textwrap.wrap(why, WIDTH, initial_indent="  ", subsequent_indent="  ")
     conditions = [
         (c.type, str(c.status), c.reason, age(view.at_s - c.since_s), safe_text(c.message) or "-")
         for c in model.conditions

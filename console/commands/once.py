@@ -43,7 +43,7 @@ def _lines(view: FleetView) -> Iterator[str]:
     yield ""
     yield f"Failures  {len(view.failures) or 'none'} now"
     if view.failures:
-        failures = [replace(failure, message=in_shell(failure.message)) for failure in view.failures]
+        failures = [replace(failure, message=in_shell(failure.message, failure.model)) for failure in view.failures]
         yield from table([column for column in FAILURES if column.until >= WIDE], failures, view.at_s)
 
 

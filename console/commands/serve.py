@@ -94,10 +94,12 @@ async def _tell(home: Home, chosen: Settings, ours: Leadership) -> None:
         seen_s: dict[tuple[str, str], float] = {}
         async for _ in fleet.changes():
             now_s = fleet.view().at_s
+            seen_s = {known: last_s for known, last_s in seen_s.items() if now_s - last_s < FORGOTTEN_S}
             for failure in fleet.view().failures:
                 known = (failure.key, re.sub(r"\d+", "", failure.message))
-                if now_s - seen_s.get(known, -FORGOTTEN_S) >= FORGOTTEN_S:
-                    _say(f"{event_mark(failure)} {failure.subject}: {failure.reason}: {in_shell(failure.message)}")
+                if known not in seen_s:
+                    message = in_shell(failure.message, failure.model)
+                    _say(f"{event_mark(failure)} {failure.subject}: {failure.reason}: {message}")
                 seen_s[known] = now_s
     finally:
         await fleet.close()

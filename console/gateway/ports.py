@@ -37,11 +37,11 @@ def bind(host: str, port: int, variable: str) -> socket.socket:
 
 def foreign(host: str) -> str:
     """Why nothing can listen on `host` here, whatever the port; empty when it is an address of this machine."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.bind((host, 0))
-        except OSError as error:
-            return f"{host} is no address of this machine ({error.strerror})"
+    except OSError as error:
+        return f"{host} is no address of this machine ({error.strerror})"
     return ""
 
 

@@ -120,7 +120,7 @@ def test_describe_tells_all(served: Box) -> None:
 
 @pytest.mark.parametrize("advice", ADVICE.values())
 def test_a_shell_is_told_commands_where_a_console_tells_keys(advice: str) -> None:
-    said = in_shell(advice, "hello")
+    said = in_shell(advice, "default/hello")
     assert not re.search(r"\bpress\b|\bthen [a-z] |:doctor", said)
     assert said.count("uplion edit hello") == len(re.findall(r"\b(?:press|then) e\b", advice))
     assert said.count("uplion logs hello") == len(re.findall(r"\bpress l\b", advice))
