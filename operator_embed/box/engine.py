@@ -8,7 +8,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Coroutine
+from asyncio import Task
+from collections.abc import Callable, Iterable
 
 from operator_embed.box.beats import Beats
 from operator_embed.box.broker import Broker
@@ -121,17 +122,25 @@ class Engine:
             for model in self._store.list():
                 self._workloads.resume(model)
             self._look_at_processes()
-            await self._until_stopped(
-                for_ever("the store's watch", self._controller.watch),
-                *(self._controller.work() for _ in range(RECONCILERS)),
-                for_ever("the queue", lambda: self._broker.run(self._queue_came)),
-                for_ever("usage records", self._write_usage),
-                for_ever("the look for llama.cpp", self._know_llama),
-                for_ever("the sampler", self._sample),
-                for_ever("the second's figures", self._every_second),
-                for_ever("the view", self._publish),
-            )
-            await self._stop_children()
+            async with asyncio.TaskGroup() as group:
+                deciding = [
+                    for_ever("the store's watch", self._controller.watch),
+                    *(self._controller.work() for _ in range(RECONCILERS)),
+                    for_ever("the look for llama.cpp", self._know_llama),
+                ]
+                queueing = [
+                    for_ever("the queue", lambda: self._broker.run(self._queue_came)),
+                    for_ever("usage records", self._write_usage),
+                ]
+                telling = [
+                    for_ever("the sampler", self._sample),
+                    for_ever("the second's figures", self._every_second),
+                    for_ever("the view", self._publish),
+                ]
+                stages = [[group.create_task(part) for part in parts] for parts in (deciding, queueing, telling)]
+                self.ready.set()
+                await self._stopping.wait()
+                await self._stop(*stages)
         finally:
             await self._end()
 
@@ -139,19 +148,18 @@ class Engine:
         """Have `run` drain and end every child before it returns."""
         self._stopping.set()
 
-    async def _until_stopped(self, *parts: Coroutine[object, object, None]) -> None:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in parts]
-            self.ready.set()
-            await self._stopping.wait()
-            for task in tasks:
-                task.cancel()
-
-    async def _stop_children(self) -> None:
-        """Workers first, so that their answers still find their way."""
+    async def _stop(
+        self, deciding: Iterable[Task[None]], queueing: Iterable[Task[None]], telling: Iterable[Task[None]]
+    ) -> None:
+        """Workers first, so that their answers still find their way; who looks sees each of them drain."""
+        self._workloads.stopping = True
+        self._controller.wake_all()
         await asyncio.gather(*(self._supervisor.retire(name) for name in self._ledger.workers()))
+        _cancel(deciding)
         await self._supervisor.retire("gateway")
+        _cancel(queueing)
         await self._supervisor.stop_all()
+        _cancel(telling)
 
     async def _end(self) -> None:
         leave(self._store, self._notes)
@@ -286,3 +294,8 @@ class Engine:
             self._server.publish(builder.build(self._facts, self._now()), self._second)
             self._second = None
             await asyncio.sleep(VIEW_EVERY_S)
+
+
+def _cancel(tasks: Iterable[Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()

@@ -23,12 +23,13 @@ def replica_of(state: ProcessState, *, current: bool = True) -> Replica:
         message = message if reason else last_words(state)
     elif state.phase is process.Phase.READY and state.silent_s is not None:
         phase, reason, message = Phase.READY, ErrorKind.GENERAL, SILENT
-    elif state.phase is not process.Phase.STOPPING:
-        if said in WORKER_ERRORS:
-            # It runs, and takes nothing until that is over.
-            phase, reason = Phase.PAUSED, said
-        elif said in PHASES:
-            phase = PHASES[said]
+    elif state.phase is process.Phase.STOPPING:
+        phase = Phase.DRAINING if said == Phase.DRAINING else phase
+    elif said in WORKER_ERRORS:
+        # It runs, and takes nothing until that is over.
+        phase, reason = Phase.PAUSED, said
+    elif said in PHASES:
+        phase = PHASES[said]
     ready_s = state.ready_s if phase in ANSWERING and not reason else None
     if change is not None:
         since_s = max(since_s, change.at)

@@ -48,6 +48,8 @@ class Workloads:
     now: Callable[[], float]
     waiting: dict[str, dict[str, Waiting]] = field(default_factory=dict)
     """By key of the AIModel, then by name of the replica."""
+    stopping: bool = False
+    """The box is being stopped: nothing is to run, whatever is wanted."""
     _retiring: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """By name; a process is not seen to stop at once."""
     _strange: set[str] = field(default_factory=set)
@@ -67,7 +69,7 @@ class Workloads:
         running = [self._running(state, lost) for state in ours]
         running += [Running(name=name, template=template, waiting=True) for name in waiting]
         old = [r.name for r in running if r.template != template]
-        step = plan(wanted, running, template, crowded=self._crowded(waiting, need, old))
+        step = plan(0 if self.stopping else wanted, running, template, crowded=self._crowded(waiting, need, old))
         for name in step.retire:
             if waiting.pop(name, None) is None:
                 self._retire(name)

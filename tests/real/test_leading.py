@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.real.box import Box, dead, words
+from tests.real.box import Box, dead, replicas_of, words
 from tests.real.clients import Clients, outcomes
 from tests.real.terminal import Terminal, console
 
@@ -139,6 +139,7 @@ async def test_one_of_two_leads_and_ctrl_c_stops_all(box: Box, clients: Clients)
     asks = clients.many("echo", 4)
     await box.happens(lambda: any(asked.pieces > 2 for asked, _ in asks))
     second.send_signal(signal.SIGINT)
+    await box.until(lambda view: {row.state for row in replicas_of(view, ECHO)} == {"Draining"})
     assert await outcomes(asks, TEXT) == {"answer": 4}, "ctrl+c drains"
     await second.wait()
     assert box.processes() == {}
