@@ -58,13 +58,25 @@ def main(env: Mapping[str, str]) -> int:
 async def _serve(config: WorkerConfig, reporter: Reporter) -> None:
     engine = choose_engine(config)
     connecting = asyncio.create_task(_connect(config, reporter))
-    _on_signals(connecting.cancel)
+    worker: Worker | None = None
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        if worker is None:
+            connecting.cancel()
+        else:
+            worker.stop()
+
+    _on_signals(stop)
     try:
         queue = await connecting
     except asyncio.CancelledError:
         return
     worker = Worker(config, queue, engine, reporter)
-    _on_signals(worker.stop)
+    if stopped:  # when it was connected, and before we knew
+        worker.stop()
     try:
         await worker.run()
     finally:

@@ -8,16 +8,21 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import worker_embed.__main__ as program
 from tests.worker.rig import Rig, rig
 from worker_embed.inflight import read_tokens
+from worker_embed.queue.nats import NatsQueue
+from worker_embed.queue.port import Queue
 from worker_embed.report import Told, WorkerBeat
+from worker_embed.reporter import Reporter
 
 pytestmark = pytest.mark.anyio
 
@@ -180,3 +185,19 @@ async def test_log_has_neither_keys_nor_bodies(box: Rig) -> None:
     assert "GeneralError" in told
     assert key not in told
     assert "secret wish" not in told
+
+
+async def test_sigterm_at_the_moment_it_is_connected_ends_it(box: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, acts = asyncio.get_running_loop(), list[Callable[[], object]]()
+
+    async def connect(*_: object) -> Queue:
+        queue = await NatsQueue.connect(box.nats.url, token=box.nats.token)
+        loop.call_soon(lambda: acts[-1]())
+        return queue
+
+    monkeypatch.setattr(program, "_on_signals", acts.append)
+    monkeypatch.setattr(program, "_connect", connect)
+    config = replace(box.config, source="static:one", node_type="local")
+    async with asyncio.timeout(10):
+        await program._serve(config, Reporter(config.events, None))
+    assert box.changes()[-1] == "Draining"
