@@ -44,7 +44,9 @@ def leadership(home: Home, settings: Settings, lock: Lock, *, serve: bool) -> Le
     """This process's part in leading the box; loads what a leader needs, which takes a while."""
     from operator_embed.box.children import Settings as EngineSettings
     from operator_embed.box.leadership import Leadership
+    from worker_embed.process.program import allow_files
 
+    allow_files()
     parts = EngineSettings(
         api_node=lambda place: api_node(place, settings),
         api_url=settings.api_url,
@@ -56,6 +58,7 @@ def leadership(home: Home, settings: Settings, lock: Lock, *, serve: bool) -> Le
 
 def api_node(place: NodePlace, settings: Settings) -> ProcessSpec:
     """The API node as a child process of its own session."""
+    from worker_embed.process.program import our_version
 
     async def ready() -> bool:
         try:
@@ -73,6 +76,7 @@ def api_node(place: NodePlace, settings: Settings) -> ProcessSpec:
         id="gateway",
         role="api",
         argv=(sys.executable, "-m", "console.gateway"),
+        version=our_version(),
         env={
             "UPLION_API_HOST": settings.api_host,
             "UPLION_API_PORT": str(settings.api_port),

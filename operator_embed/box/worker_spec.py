@@ -12,6 +12,7 @@ from operator_embed.box.facts import Hold
 from operator_embed.box.home import Home
 from operator_embed.worker_env import Place, worker_env
 from worker_embed.gpu.placement import Placed, pin_env
+from worker_embed.process.program import our_version
 from worker_embed.process.spec import ProcessSpec
 
 ROLE = "worker"
@@ -53,6 +54,7 @@ def worker_spec(
         id=name,
         role=ROLE,
         argv=(sys.executable, "-m", "worker_embed"),
+        version=our_version(),
         env=worker_env(model, place),
         ready=ready,
         alive=alive,

@@ -54,13 +54,16 @@ class ProcessSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Kept in the record and given back at adoption, for example `model=default/smollm2`."""
 
+    version: str = ""
+    """Of the program behind `argv`, where an upgrade of it asks for a new process."""
+
     @property
     def spec_hash(self) -> str:
-        """Changes when argv or environment do; a running child with another hash is due for replacement."""
+        """Changes when argv, environment or version do; a running child with another hash is due for replacement."""
         import hashlib
         import json
 
-        text = json.dumps([self.role, self.argv, sorted(self.env.items())])
+        text = json.dumps([self.role, self.argv, sorted(self.env.items()), self.version])
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
