@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -27,9 +28,8 @@ def test_events_newest_last(served: Box) -> None:
 def test_a_long_name_keeps_messages_of_other_models_in_sight(served: Box) -> None:
     long = "a" * 63
     served.says("apply", "-f", "-", text=manifest(long, replicas=0))
-    lines = served.says("events").splitlines()
-    assert any(long in text and text.endswith("   generation 1, created") for text in lines)
-    assert lines[0].index("MESSAGE") < 120
+    happens(lambda: re.search(rf"{long} +you +generation 1, created\n", served.says("events")))
+    assert served.says("events").splitlines()[0].index("MESSAGE") < 120
     served.says("delete", long, "--wait")
 
 
