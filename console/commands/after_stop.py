@@ -7,8 +7,8 @@ import time
 from operator_embed.box.home import Home
 from operator_embed.box.lock import Lock
 
-TAKES_OVER_S = 1.5
-"""Whoever waits to lead looks once a second."""
+TAKES_OVER_S = 2.5
+"""Whoever waits to lead looks once a second, later on a machine that is busy."""
 LOOK_EVERY_S = 0.1
 
 
