@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from operator_embed.accounts.usage import UsageWriter
@@ -105,6 +105,8 @@ class Broker:
         dead = self.telemetry.dead = {topic: count for topic, count in self.telemetry.dead.items() if topic in topics}
         for topic, now in (await queue.dead_counts(topics)).items():
             before, dead[topic] = dead.get(topic), now
+            if now > (before or 0) and (letter := await queue.last_dead(topic)):
+                self.telemetry.last_dead[topic] = replace(letter, body=b"")
             if before is not None and now > before:
                 news[topic] = now - before
 

@@ -15,6 +15,7 @@ from operator_embed.fleet.fleet import EventView
 from operator_embed.fleet.text import safe_text
 from operator_embed.reconcile import WORKER_ERRORS
 from worker_embed.process.spec import Phase, ProcessState
+from worker_embed.queue.port import DeadLetter
 from worker_embed.report import Change
 
 log = logging.getLogger(__name__)
@@ -87,9 +88,11 @@ class Chronicle:
         source = "autoscaler" if decision.active else "you"
         self._record(SCALED, f"{before} to {decision.desired}: {decision.message}", source, model.key)
 
-    def dead_letters(self, model: AIModel, new: int) -> None:
-        """Tell that requests were given up."""
+    def dead_letters(self, model: AIModel, new: int, last: DeadLetter | None) -> None:
+        """Tell that requests were given up, and of the last of them which one and why."""
         text = f"{new} request{'s' if new != 1 else ''} gave up after all attempts"
+        if last is not None:
+            text += f"{', the last one' if new != 1 else ''}: {last_cause(last)} (request {last.id})"
         self._record("DeadLetter", text, "queue", model.key, warning=True, severe=True)
 
     def said(self, reason: str, message: str, source: str, *, severe: bool = False) -> None:
@@ -118,6 +121,11 @@ class Chronicle:
         self, reason: str, message: str, source: str, model: str, *, warning: bool = False, severe: bool = False
     ) -> None:
         self.tell(Event(reason=reason, message=message, source=source, model=model, warning=warning, severe=severe))
+
+
+def last_cause(letter: DeadLetter) -> str:
+    """Why a request was given up, in one line."""
+    return " ".join((letter.error or letter.reason).split())[:300]
 
 
 def last_words(state: ProcessState) -> str:

@@ -253,7 +253,7 @@ class Engine:
             next_s = time.monotonic() + 1.0
             for topic, count in (await self._broker.poll(self._controller.topics.values())).items():
                 if owner := self._controller.owner(topic):
-                    self._chronicle.dead_letters(owner, count)
+                    self._chronicle.dead_letters(owner, count, self._telemetry.last_dead.get(topic))
             self._look_at_store()
             self._look_at_disk()
             self._facts.sources = sources(self._facts, self._supervisor.states())

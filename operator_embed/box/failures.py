@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from operator_embed.box.chronicle import last_cause
 from operator_embed.box.facts import Facts
 from operator_embed.box.gpu_news import throttle_text
 from operator_embed.fleet.fleet import FailureView
@@ -45,7 +46,9 @@ def failures(
                 if queue.dead == 1
                 else f"{queue.dead} requests gave up after all their"
             )
-            text = f"{who} attempts; press 4 to see them"
+            last = facts.telemetry.last_dead.get(queue.key)
+            cause = f": {last_cause(last)}" if last else ""
+            text = f"{who} attempts{cause}; press 4 to see them"
             event = facts.news.newest.get((queue.model, "DeadLetter"))
             failure = _failure(
                 queue.name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from worker_embed.gpu.rings import Rings
 from worker_embed.gpu.samples import Sample, SessionSample
-from worker_embed.queue.port import Backlog
+from worker_embed.queue.port import Backlog, DeadLetter
 from worker_embed.report import Beat, WorkerBeat
 
 RATE_WINDOW_S = 10.0
@@ -79,6 +79,9 @@ class Telemetry:
     backlog_s: float = 0.0
     """Unix time of the queue's last answer."""
     dead: dict[str, int] = field(default_factory=dict)
+    """Requests that were given up, by topic."""
+    last_dead: dict[str, DeadLetter] = field(default_factory=dict)
+    """The newest of them, without its body."""
     sample: Sample | None = None
     sessions: dict[int, SessionSample] = field(default_factory=dict)
     """CPU and memory of the sample's process sessions by their ids."""

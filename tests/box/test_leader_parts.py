@@ -188,16 +188,18 @@ async def test_requests_that_were_given_up_are_news_once(broker: Broker) -> None
     async def given_up(id: str) -> None:
         await intake.grant()
         await queue.publish("t", b"", id=id)
-        await intake.dead(await intake.next(), reason="Attempts", error="")
+        await intake.dead(await intake.next(), reason="Attempts", error=f"no answer to {id}")
 
     await given_up("before this leader")
-    counted = []
+    counted, causes = [], []
     for id in ("1", "2", None):
         broker._dead_s = 0.0
         counted.append(await broker.poll(["t"]))
+        causes.append(broker.telemetry.last_dead["t"].error)
         if id:
             await given_up(id)
     assert counted == [{}, {"t": 1}, {"t": 1}]
+    assert causes == ["no answer to before this leader", "no answer to 1", "no answer to 2"]
     assert broker.telemetry.dead == {"t": 3}
     broker._dead_s = 0.0
     await broker.poll([])

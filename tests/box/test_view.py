@@ -22,7 +22,7 @@ from tests.box.rig import Rig, leading
 from worker_embed.engines.llama_build import LlamaBuild
 from worker_embed.gpu.rings import Rings
 from worker_embed.gpu.samples import NO_GPU, HostSample, Sample, SessionSample
-from worker_embed.queue.port import Backlog
+from worker_embed.queue.port import Backlog, DeadLetter
 from worker_embed.report import GatewayBeat, ModelCount, WorkerBeat
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +41,22 @@ def event(number: int, *, model: str = "default/m", reason: str = "Crashed", mes
         model=model,
         message=message,
     )
+
+
+def letter(id: str, topic: str, error: str) -> DeadLetter:
+    return DeadLetter(
+        ref=id, id=id, topic=topic, reason="MaxAttempts", error=error, attempts=3, died_s=1.0, last_consumer="w"
+    )
+
+
+async def test_the_event_of_requests_that_gave_up_says_which_and_why() -> None:
+    async with leading() as rig:
+        rig.apply("m")
+        await rig.runs("m")
+        rig.controller.chronicle.dead_letters(rig.model("m"), 1, letter("r-1", "model-m", "no token for too long"))
+        rig.controller.chronicle.dead_letters(rig.model("m"), 2, letter("r-2", "model-m", "the engine died"))
+        said = [view.message for view in rig.controller.chronicle.views() if view.reason == "DeadLetter"]
+        assert said[0].endswith("the last one: the engine died (request r-2)")
 
 
 async def test_rows_that_did_not_change_are_the_same_objects() -> None:
@@ -185,9 +201,12 @@ async def test_a_row_and_the_line_under_failures_call_it_by_one_name() -> None:
             ]
         )
         rig.telemetry.dead = {"model-tired": 2}
+        rig.telemetry.last_dead = {"model-tired": letter("7", "model-tired", "the engine died:\n  SIGKILL")}
         view = ViewBuilder().build(rig.facts, time.time())
         rows = {row.name: (row.failure, row.failure_count) for row in view.models}
         lines = {line.subject: (line.reason, line.count) for line in view.failures if line.model}
+        [said] = [line.message for line in view.failures if line.reason == "DeadLetters"]
+        assert said == "2 requests gave up after all their attempts: the engine died: SIGKILL; press 4 to see them"
         assert rows == lines == {"broken": ("ConfigurationError", 13), "tired": ("DeadLetters", 2)}
 
 

@@ -242,6 +242,8 @@ async def test_dead_letter_is_listed_requeued_and_discarded(queue: Queue) -> Non
     newest, oldest = await queue.dead_letters(TOPIC)
     assert (newest.id, oldest.id) == ("b", "a")
     assert [letter.id for letter in await queue.dead_letters(TOPIC, limit=1)] == ["b"]
+    assert await queue.last_dead(TOPIC) == newest
+    assert await queue.last_dead("model-other") is None
     assert (oldest.reason, oldest.error, oldest.attempts) == ("MaxAttempts", "exit 1\nCUDA: ü", 3)
     assert (oldest.last_consumer, oldest.body, oldest.topic) == ("smollm2-x7k2q", b"body", TOPIC)
 

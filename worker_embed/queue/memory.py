@@ -310,6 +310,9 @@ class MemoryQueue:
         known = self._broker.topics.get(topic)
         return list(itertools.islice(reversed(known.letters), limit)) if known else []
 
+    async def last_dead(self, topic: str) -> DeadLetter | None:
+        return next(iter(await self.dead_letters(topic, 1)), None)
+
     async def dead_counts(self, topics: Sequence[str]) -> dict[str, int]:
         known = self._broker.topics
         return {topic: len(known[topic].letters) if topic in known else 0 for topic in topics}

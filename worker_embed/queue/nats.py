@@ -119,6 +119,9 @@ class NatsQueue:
     async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:
         return await self._letters.newest(topic, limit)
 
+    async def last_dead(self, topic: str) -> DeadLetter | None:
+        return await self._letters.last(topic)
+
     async def dead_counts(self, topics: Sequence[str]) -> dict[str, int]:
         return await self._letters.counts(topics)
 

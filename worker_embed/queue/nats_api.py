@@ -70,6 +70,7 @@ class Stored(msgspec.Struct, frozen=True):
     seq: int
     time: datetime
     hdrs: bytes = b""
+    data: bytes = b""
 
     @property
     def id(self) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from worker_embed.queue.nats_api import ID, Answer, ConsumerInfo, StreamInfo, checked
+from worker_embed.queue.nats_api import ID, Answer, ConsumerInfo, Got, StreamInfo, checked
 from worker_embed.queue.nats_streams import SECOND, Streams, held_by, origin, place
 from worker_embed.queue.port import DeadLetter, Delivery, QueueError
 
@@ -85,6 +85,11 @@ class DeadLetters:
         info = await self._streams.api(f"STREAM.INFO.{STREAM}", StreamInfo, {"subjects_filter": wanted})
         return {topic: info.state.subjects.get(place(topic).dead, 0) for topic in topics}
 
+    async def last(self, topic: str) -> DeadLetter | None:
+        """The newest letter, if there is one."""
+        got = await self._streams.api(f"STREAM.MSG.GET.{STREAM}", Got, {"last_by_subj": place(topic).dead})
+        return _read(got.message.data, str(got.message.seq)) if got.message else None
+
     async def newest(self, topic: str, limit: int) -> list[DeadLetter]:
         """The newest `limit` letters, newest first; the broker can only be read from the oldest on."""
         total = (await self.counts([topic]))[topic]
@@ -104,9 +109,7 @@ class DeadLetters:
         while read < total and (messages := await self._streams.fetch(STREAM, reader, total - read)):
             read += len(messages)
             for msg in messages:
-                letter = msgspec.msgpack.decode(msg.data, type=Letter)
-                ref = str(origin(msg.reply).seq)
-                letters.appendleft(DeadLetter(ref=ref, **msgspec.structs.asdict(letter)))
+                letters.appendleft(_read(msg.data, str(origin(msg.reply).seq)))
         await self._streams.api(f"CONSUMER.DELETE.{STREAM}.{reader}", Answer)
         return list(letters)
 
@@ -124,3 +127,7 @@ class DeadLetters:
     async def drop(self, topic: str) -> None:
         """Remove all letters of a topic."""
         await self._streams.api(f"STREAM.PURGE.{STREAM}", Answer, {"filter": place(topic).dead})
+
+
+def _read(data: bytes, ref: str) -> DeadLetter:
+    return DeadLetter(ref=ref, **msgspec.structs.asdict(msgspec.msgpack.decode(data, type=Letter)))

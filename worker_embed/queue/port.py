@@ -165,6 +165,9 @@ class Queue(Protocol):
     async def dead_letters(self, topic: str, limit: int = 100) -> list[DeadLetter]:
         """Newest first."""
 
+    async def last_dead(self, topic: str) -> DeadLetter | None:
+        """The newest one: a single question, however many there are."""
+
     async def dead_counts(self, topics: Sequence[str]) -> dict[str, int]:
         """How many dead letters each topic has."""
 
