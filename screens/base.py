@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import getters, on, work
 from textual.app import ComposeResult
 from textual.events import ScreenResume
+from textual.message import Message
 from textual.reactive import var
 from textual.screen import Screen
 
@@ -16,9 +17,8 @@ from operator_embed.fleet.fleet import Fleet, FleetError, FleetView
 from operator_embed.fleet.models import History
 from screens.actions import BY_ID, Hint, Scope, mutating
 from screens.format import Spans, Tone, clock
-from screens.keys_in_order import KeysInOrder
 from screens.past import Past
-from screens.saved import row_object
+from screens.updated import OutlivesUpdates
 from screens.widgets.head import Fields, Head, Tab
 from screens.widgets.hints import Hints
 from screens.widgets.painted import Kept
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from screens.widgets.detail import Cursored
 
 WIDTHS = [(0, "-narrow"), (80, "-normal"), (120, "-wide")]
+MOST_TOASTS = 3
 HEIGHTS = [(0, "-short"), (20, "-medium"), (36, "-tall")]
 ALWAYS = (
     Hint("table.filter"), Hint("everywhere.command_line"), Hint("everywhere.allow_changes"), Hint("everywhere.help"),
@@ -36,11 +37,17 @@ ALWAYS = (
 """End of the last line of a screen with a table; what is dead is left out."""
 
 
-class FleetApp(KeysInOrder[str | None]):
+class FleetApp(OutlivesUpdates[str | None]):
     """The program around the screens: which fleet, and whether the display stands still."""
 
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
+    CSS = """
+    SearchIcon { display: none; }
+    ToastRack { dock: top; margin: 2 0 0 0; scrollbar-size: 0 0; }
+    Toast { margin: 0; padding: 0 1; }
+    """
+    """No emoji; what is said in passing stands over rows, not over failures."""
     VIEWS: ClassVar[tuple[Tab, ...]] = ()
     """Key, title and action of each view; the action is `go_<mode>`."""
 
@@ -60,6 +67,12 @@ class FleetApp(KeysInOrder[str | None]):
         self.keymap = keymap
         """Keys by the id of an action, where they differ from the registry."""
         self.set_keymap(dict(keymap))
+
+    def _refresh_notifications(self) -> None:
+        """The newest of what is said in passing: older ones would pile up over rows."""
+        for old in [*self._notifications][:-MOST_TOASTS]:
+            self._unnotify(old, refresh=False)
+        super()._refresh_notifications()
 
     def key_of(self, action: str) -> str:
         """The first key of an action, as Textual names it."""
@@ -158,6 +171,8 @@ class FleetScreen(Screen[None], Kept):
 
     async def as_objects(self) -> object:
         """What the screen is about, as JSON has it: the rows of its first table; raises `FleetError`."""
+        from screens.saved import row_object
+
         table = next(iter(self.query(Table)), None)
         return [row_object(row) for row in table.rows] if table else []
 
@@ -200,6 +215,13 @@ class FleetScreen(Screen[None], Kept):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave out what a read-only context refuses; the fleet refuses it as well."""
         return not (self.app.read_only and action in mutating(self.SCOPES))
+
+    async def _on_message(self, message: Message) -> None:
+        """What cannot be imported any more ends neither the screen nor the app."""
+        try:
+            await super()._on_message(message)
+        except ImportError as missing:
+            self.app.say_updated(missing)
 
     async def intend(self, intent: Awaitable[Any]) -> bool:
         """Await an intent; a refusal becomes a toast, and False."""

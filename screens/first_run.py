@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from operator_embed.fleet.fleet import FleetView, SourceView
 from screens.format import Spans, Tone, fit
 
 WIDE_CELLS = 120
+ASIDE = re.compile(r" \([^)]*\)")
+"""What a narrow screen leaves out before it cuts a text."""
 TONE_OF_STATUS: dict[str, Tone] = {"!": "error", "-": "muted", "..": "warning"}
 
 
@@ -45,4 +48,6 @@ def _source(source: SourceView, width: int) -> Spans:
     text = source.text if width >= WIDE_CELLS else source.text.replace(str(Path.home()), "~", 1)
     tone = TONE_OF_STATUS.get(source.status, "")
     room = width - 9 - len(key)
+    if cell_len(text) > room:
+        text = ASIDE.sub("", text)
     return ((f"     {source.status:<4}", tone), (key, ""), (fit(text, room) if cell_len(text) > room else text, ""))

@@ -170,7 +170,9 @@ class GpusScreen(FleetScreen):
 
     def draw(self) -> None:
         view = self.view
+        events = [event for event in view.events if event.source.startswith("GPU")]
         self.set_class(not view.gpus, "-no-gpu")
+        self.set_class(not view.gpus and not events, "-no-news")
         self.set_class(self.look.zoomed, "-zoomed")
         self.query_one(Hints).offer(self.HINTS if view.gpus else self.NO_GPU_HINTS)
         by_key = {gpu.key: gpu for gpu in view.gpus}
@@ -181,7 +183,6 @@ class GpusScreen(FleetScreen):
         keys = f"m metric{other}   < > span {span_text(self.look.span_s)}"
         self.query_one("#processes-head", Heading).say("Processes", "" if view.gpu_processes else "none", keys)
         self.processes.show(view.gpu_processes, view.at_s)
-        events = [event for event in view.events if event.source.startswith("GPU")]
         self.query_one("#events", Table).head = ("GPU events", "" if events else "none", "Xid, ECC, throttle, lost")
         self.query_one("#events", Table).show(events, view.at_s)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,12 @@ def _first(model: ModelView) -> str:
 
 
 CONTEXT: Column[ModelView] = Column("CONTEXT", 10, lambda m, _: m.context, middle=True, drop=1)
+LAST_FAILURE: Column[ModelView] = Column(
+    "LAST FAILURE", 23, lambda m, _: m.failure, tail=_failure_tail, least=16, gap=2, drop=9, since=120, ticks=True,
+    tone=lambda m: model_tone(m) if model_mark(m) in "!~" else "muted",
+)  # fmt: skip
+FULL_CELLS = 200
+"""Here all columns fit, and the reasons of failures in full."""
 NAMESPACE: Column[ModelView] = Column("NAMESPACE", 10, lambda m, _: m.namespace, middle=True, drop=1)
 
 
@@ -147,8 +154,8 @@ def columns(*, on_gpus: bool, contexts: bool = False, namespaces: bool = False) 
                drop=13, since=160),
         Column("AGE", 4, lambda m, at_s: age(at_s - m.created_s), value=lambda m: -m.created_s, right=True,
                drop=6, ticks=True),
-        Column("LAST FAILURE", 23, lambda m, _: m.failure, tail=_failure_tail, least=16, gap=2, drop=9, since=120,
-               ticks=True, tone=lambda m: model_tone(m) if model_mark(m) in "!~" else "muted"),
+        replace(LAST_FAILURE, until=FULL_CELLS),
+        replace(LAST_FAILURE, width=27, since=FULL_CELLS),
     )  # fmt: skip
 
 
@@ -177,7 +184,8 @@ FAILURES: Sequence[Column[FailureView]] = (
     Column("AGE", 4, lambda f, at_s: age(at_s - f.since_s), right=True, ticks=True),
     Column("COUNT", 3, lambda f, _: f"x{count(f.count)}" if f.count > 1 else "", right=True, gap=2),
     Column("SUBJECT", 20, lambda f, _: f.subject, middle=True, gap=2, since=120),
-    Column("REASON", 17, lambda f, _: f.reason, since=120, tone=event_tone),
+    Column("REASON", 17, lambda f, _: f.reason, since=120, until=160, tone=event_tone),
+    Column("REASON", 27, lambda f, _: f.reason, since=160, tone=event_tone),
     Column("MESSAGE", 20, lambda f, _: f.message, grow=True, since=120),
     Column("SUBJECT", 16, lambda f, _: f.subject, middle=True, until=120),
     Column("WHY", 20, lambda f, _: f"{f.reason}  {f.message}", grow=True, until=120),

@@ -13,7 +13,7 @@ from screens.queue_columns import TREND, growth
 from screens.tones import TONE_OF_MARK, model_mark, model_tone, model_word, replica_mark, replica_tone, replica_word
 from screens.widgets.columns import Column
 from screens.widgets.head import Fields
-from screens.widgets.history import braille_line, scaled
+from screens.widgets.history import braille_line, scaled, top_of
 from screens.widgets.panel import heading
 
 ReadHistory = Callable[[str, float, int], History]
@@ -77,19 +77,20 @@ def graphs(model: ModelView | None, queue: QueueView | None, read: ReadHistory, 
         f"FIRST TOKEN p95{space}{first}",
     )
     samples = [read(f"model/{model.key}/{series}", SPAN_S, 2 * width) for series in ("backlog", "tok_s", "ttft")]
-    shapes = [scaled(series) for series in samples]
+    tops = [top_of(series, least) for series, least in zip(samples, (1.0, 1.0, 0.0), strict=True)]
+    shapes = [scaled(series, top) for series, top in zip(samples, tops, strict=True)]
     lines: list[Spans] = [_beside(titles, width, gap, "")]
     lines += [_beside([braille_line(s, width, tall, y) for s in shapes], width, gap, "history") for y in range(tall)]
     if captioned:
         units = (count, count, lambda top: f"{top:.1f} s")
-        captions = [_caption(series, unit) for series, unit in zip(samples, units, strict=True)]
+        captions = [_caption(*one) for one in zip(samples, tops, units, strict=True)]
         lines.append(_beside(captions, width, gap, "muted"))
     return lines
 
 
-def _caption(samples: History, unit: Callable[[float], str]) -> str:
-    known = [sample for sample in samples if sample is not None]
-    return f"0 to {unit(max(known))}, 5 min" if known else "nothing yet"
+def _caption(samples: History, top: float, unit: Callable[[float], str]) -> str:
+    known = any(sample is not None for sample in samples)
+    return f"0 to {unit(top)}, 5 min" if known else "nothing yet"
 
 
 def _beside(texts: Sequence[str], width: int, gap: int, tone: Tone) -> Spans:

@@ -20,7 +20,6 @@ from screens.first_run import first_run
 from screens.format import Spans
 from screens.model_actions import ModelActions
 from screens.model_columns import FAILURES, FIELDS, ON_GPUS, columns_for, totals
-from screens.saved import object_list
 from screens.widgets.head import Fields
 from screens.widgets.hints import Hints
 from screens.widgets.lines import Lines
@@ -92,6 +91,8 @@ class ModelsScreen(ModelActions):
         return self.table.chosen
 
     async def as_objects(self) -> object:
+        from screens.saved import object_list
+
         return object_list(await self.objects_of([model.key for model in self.table.rows]))
 
     def totals(self, wide: bool) -> Fields:

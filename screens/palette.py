@@ -18,20 +18,21 @@ class ActionsProvider(Provider):
 
     async def startup(self) -> None:
         live = live_actions(self.screen)
-        self.entries = {words(entry): entry for id_, entry in live.items() if not id_.startswith(BASIC)}
+        self.entries = [(words(entry), entry) for id_, entry in live.items() if not id_.startswith(BASIC)]
 
     async def discover(self) -> Hits:
-        for text, entry in self.entries.items():
+        for text, entry in self.entries:
             yield DiscoveryHit(text, partial(self.app.call_next, entry), help=entry.action.help)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for text, entry in self.entries.items():
-            if score := max(matcher.match(text), matcher.match(entry.action.help) / 2):
-                yield Hit(score, matcher.highlight(text), partial(self.app.call_next, entry), help=entry.action.help)
+        for text, entry in self.entries:
+            action = entry.action
+            if score := max(matcher.match(text), matcher.match(action.id), matcher.match(action.help) / 2):
+                yield Hit(score, matcher.highlight(text), partial(self.app.call_next, entry), help=action.help)
 
 
 def words(entry: LiveAction) -> str:
-    """`scale  (s)  model.scale`."""
-    action, key = entry.action, key_text(entry.key)
-    return f"{action.title}  ({key})  {action.id}" if key else f"{action.title}  {action.id}"
+    """`scale  (s)`."""
+    key = key_text(entry.key)
+    return f"{entry.action.title}  ({key})" if key else entry.action.title

@@ -11,7 +11,7 @@ from operator_embed.fleet.queues import DeadLetterView, QueueView
 from screens.format import Spans, Tone, age, count, fit, rate, stale
 from screens.tones import TONE_OF_MARK
 from screens.widgets.columns import Column
-from screens.widgets.history import braille_line, scaled, shape
+from screens.widgets.history import braille_line, scaled, shape, top_of
 from screens.widgets.panel import heading
 from screens.widgets.text_lines import folds
 
@@ -122,7 +122,8 @@ def about_queue(queue: QueueView, read: ReadHistory, at_s: float, size: Size) ->
 
 def _short(queue: QueueView, read: ReadHistory, size: Size) -> list[Spans]:
     width = size.width // 2
-    graph = scaled(read(f"queue/{queue.key}/queued", SPAN_S, 2 * (width - 2)))
+    queued = read(f"queue/{queue.key}/queued", SPAN_S, 2 * (width - 2))
+    graph = scaled(queued, top_of(queued))
     head = heading(queue.name, f"{_figure(queue.queued, queue)} {growth(queue)}", "5 min", size.width)
     said = (balance(queue, wide=False), queue.autoscaler)
     return [
@@ -137,8 +138,8 @@ def _tall(queue: QueueView, read: ReadHistory, at_s: float, size: Size) -> list[
     width = half - 4
     queued = read(f"queue/{queue.key}/queued", SPAN_S, 2 * width)
     arrivals = read(f"queue/{queue.key}/in", SPAN_S, 2 * width)
-    left, right = scaled(queued), scaled(arrivals)
-    most_queued, most_in = (max((v for v in samples if v is not None), default=0.0) for samples in (queued, arrivals))
+    most_queued, most_in = top_of(queued), top_of(arrivals, 0.0)
+    left, right = scaled(queued, most_queued), scaled(arrivals, most_in)
     lines: list[Spans] = [
         heading(queue.name, "", "5 min", size.width),
         (

@@ -51,9 +51,15 @@ class ScaleDialog(Dialog[Scale | Edit]):
         """Whether the screen has room for the long sentences."""
         return self.app.size.width >= 120
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the dialog has the width that it wants."""
+        return self.app.size.width >= 80
+
     def key_line(self) -> str:
         tab = ["tab next field" if self.is_wide else "tab next"] if self.itself else []
-        keys = ("up down change", *tab, "enter apply", "ctrl+o editor", "esc cancel")
+        change = ["up down change"] if self.has_room else []
+        keys = (*change, *tab, "enter apply", "ctrl+o editor", "esc cancel")
         return ("   " if self.is_wide else "  ").join(keys)
 
     def body(self) -> ComposeResult:
@@ -104,7 +110,7 @@ class ScaleDialog(Dialog[Scale | Edit]):
         if change is None:
             self._say(f"A whole number is needed: replicas 0 to {MOST_REPLICAS}.")
             return
-        self.query_one("#was", Label).update(was(self.model, change))
+        self.query_one("#was", Label).update(was(self.model, change, short=not self.has_room))
         if problem := invalid(self.model, change):
             self._say(problem)
             return

@@ -40,10 +40,10 @@ def changed(model: ModelView, change: Scale) -> Scale:
     )
 
 
-def was(model: ModelView, change: Scale) -> str:
+def was(model: ModelView, change: Scale, *, short: bool = False) -> str:
     """What the changed numbers were: `max was 2`."""
     if not scales_itself(model):
-        return f"was {model.replicas}.  No autoscaler: msgBacklogThreshold is unset."
+        return f"was {model.replicas}.  No autoscaler{'' if short else ': msgBacklogThreshold is unset'}."
     new = changed(model, change)
     fields = (
         ("min", new.min_replicas, model.min_replicas),

@@ -13,6 +13,7 @@ from screens.format import Tone, fit, fit_middle
 
 FREE_CELLS = 2
 """Left free by a column that grows: a scrollbar, and a cell before it, come and go without moving a column."""
+ANY_WIDTH = 1_000
 MARK_CELLS = 1
 """Left of the first column."""
 
@@ -55,7 +56,7 @@ class Column(Generic[R]):
     """Narrow terminals lose the highest number first; 0 always stays."""
     since: int = 0
     """Least width of the table, margins included, at which it is shown unasked."""
-    until: int = 1_000
+    until: int = ANY_WIDTH
     """Most width at which it is shown: where a narrow and a wide column say the same."""
     gap: int = 1
     """Free cells before it."""
@@ -79,7 +80,7 @@ def lay_out(columns: Sequence[Column[R]], width: int, *, bar: int = 0, wide: boo
     `bar` is what a scrollbar took of the table, and moves no column that grows; `wide` keeps all columns.
     """
     outer = width + bar
-    kept = [c for c in columns if (wide or c.since <= outer) and outer < c.until]
+    kept = [c for c in columns if (c.until == ANY_WIDTH if wide else c.since <= outer < c.until)]
 
     def needed(least: bool = True) -> int:
         return MARK_CELLS + sum(((c.least if least else 0) or c.width) + c.gap for c in kept)

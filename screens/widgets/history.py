@@ -50,6 +50,12 @@ def scaled(samples: Sequence[float | None], top: float | None = None) -> tuple[f
     return tuple([None if s is None else s / most if 0.0 <= s < most else float(s > 0.0) for s in samples])
 
 
+def top_of(samples: Sequence[float | None], least: float = 1.0) -> float:
+    """Largest sample, of which a chart's scale tells; means below `least` of what is counted whole stay small."""
+    most = max((s for s in samples if s is not None), default=0.0)
+    return max(most, least) if most > 0 else 0.0
+
+
 def shape(samples: Sequence[float | None], width: int) -> str:
     """One line that shows how a figure moved, without its height; blank when it was zero all the time.
 

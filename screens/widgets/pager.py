@@ -228,7 +228,8 @@ class Pager(ScrollView, can_focus=True):
             Segment(text, base + (self._style(paint) if paint else Style()) + (self._style(mark) if mark else Style()))
             for text, paint, mark in pieces(self._lines[number - self._first], start, end, self._hits_in(number))
         ]
-        return Strip([Segment(" " * self._room_left, base), *painted] if start else painted)
+        indent = self._room_left if start else 0
+        return Strip([Segment(" " * indent, base), *painted] if indent else painted)
 
     def _hits_in(self, number: int) -> list[Hit]:
         low, high = bisect_left(self._hits, (number, 0)), bisect_left(self._hits, (number + 1, 0))

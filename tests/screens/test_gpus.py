@@ -99,6 +99,7 @@ async def test_without_a_gpu_it_says_why_and_shows_what_runs_instead() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3", "m", "j", "enter", "K", "l", "c")
         await shows(pilot, "no NVIDIA GPU: libnvidia-ml.so.1 not found")
+        assert not any("Processes" in text or "GPU events" in text for text in painted(pilot.app))
         await shows(pilot, "Models run on the CPU.")
         await shows(pilot, "RAM  21.4/64.0 GiB")
         await shows(pilot, "smollm2  11.2 cores, 0.4 GiB")

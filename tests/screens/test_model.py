@@ -175,6 +175,13 @@ def test_graphs_say_when_there_is_nothing_yet() -> None:
     assert lines[-1][0][0].count("nothing yet") == 3
 
 
+def test_less_than_one_request_is_no_full_chart() -> None:
+    lines = graphs(model("m"), None, lambda series, span_s, points: (0.0,) * (points - 4) + (0.2,) * 4, Size(120, 7))
+    backlog = [line[0][0][1:39] for line in lines[1:-1]]
+    assert [text.strip() for text in backlog[:-1]] == [""] * (len(backlog) - 1)
+    assert lines[-1][0][0].startswith(" 0 to 1, 5 min")
+
+
 STATES = {
     "degraded": QWEN,
     "ok": replace(QWEN, ready=2, degraded="", backlog=3, queued=0, trend=0, oldest_s=None, why="", conditions=()),

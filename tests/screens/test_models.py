@@ -170,6 +170,23 @@ async def test_wide_shows_every_column_beyond_the_edge() -> None:
         await until(pilot, lambda: "ENGINE" not in line(app, "NAME"))
 
 
+async def test_a_narrow_first_run_says_where_models_run() -> None:
+    fleet = StillFleet(sources=example.SOURCES, gpu_panel=example.NO_GPU, host=example.HOST)
+    async with Console(fleet).run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "GPU     no NVIDIA driver: models run on the CPU")
+
+
+async def test_toasts_stand_over_rows_and_not_over_failures() -> None:
+    app = Console(example.fleet())
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await shows(pilot, "Failures  5 now")
+        for number in range(9):
+            app.notify(f"news {number}")
+        await shows(pilot, "news 8")
+        assert sum("news" in text for text in painted(app)) == 3
+        assert not any("news" in text for text in painted(app)[9:])
+
+
 async def test_first_run_offers_the_one_key_that_matters() -> None:
     fleet = StillFleet(sources=example.SOURCES, gpu_panel=example.NO_GPU, host=example.HOST)
     app = Console(fleet)

@@ -153,6 +153,14 @@ def test_only_what_differs_is_a_change() -> None:
     assert invalid(QWEN, Scale(threshold=0)) == "backlog per replica is at least 1."
 
 
+@pytest.mark.anyio
+async def test_a_narrow_screen_cuts_no_sentence_and_no_key() -> None:
+    async with Console(StillFleet(model("phi-4"))).run_test(size=(60, 14)) as pilot:
+        await pilot.press("s")
+        await shows(pilot, "was 1.  No autoscaler.")
+        await shows(pilot, "enter apply  ctrl+o editor  esc cancel")
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 def test_scale_looks_right(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
     assert snap_compare(Console(box()), terminal_size=size, run_before=still(None, "3 stay Pending", "s", "4"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from operator_embed.fleet.models import ModelView
-from screens.model_columns import ON_GPUS
+from screens.model_columns import FAILURES, ON_GPUS
 from screens.widgets.columns import Column, column_title, fitted_cell, lay_out, letters
-from tests.fleet import NOW_S, model
+from tests.fleet import NOW_S, failure, model
 
 
 def titles(width: int, *, wide: bool = False) -> list[str]:
@@ -48,6 +48,16 @@ def test_a_long_reason_loses_its_end_but_never_its_count_and_age() -> None:
     failing = model("m", failure="APIQuotaExceededError", failure_count=31, failure_s=NOW_S - 4)
     column = next(c for c in ON_GPUS if c.title == "LAST FAILURE")
     assert fitted_cell(column, failing, NOW_S, 22) == "APIQuotaExceed… x31 4s"
+
+
+def test_reasons_are_whole_where_there_is_room() -> None:
+    for wide in (False, True):
+        [column] = [c for c, _ in lay_out(ON_GPUS, 200, wide=wide) if c.title == "LAST FAILURE"]
+        failing = model("m", failure="ConfigurationError", failure_count=13, failure_s=NOW_S - 60)
+        assert fitted_cell(column, failing, NOW_S, column.width).startswith("ConfigurationError x13 1m")
+        shown = failure("m", "MessageQueueConnectionError")
+        [reason] = [c for c, _ in lay_out(FAILURES, 200, wide=wide) if c.title == "REASON"]
+        assert fitted_cell(reason, shown, NOW_S, reason.width) == "MessageQueueConnectionError"
 
 
 def test_figures_stay_right_aligned_beside_wide_characters() -> None:
