@@ -38,12 +38,18 @@ def _term(term: str, fields: Mapping[str, Field[R]], words: Callable[[R], str]) 
         inner = _term(term[1:].strip(), fields, words)
         return lambda row: not inner(row)
     if term.startswith("~"):
-        pattern = re.compile(".*?".join(map(re.escape, term[1:].replace(" ", ""))), re.IGNORECASE)
-        return lambda row: pattern.search(words(row)) is not None
+        letters = term[1:].replace(" ", "").casefold()
+        return lambda row: _in_order(letters, words(row).casefold())
     if match := COMPARISON.fullmatch(term):
         return _comparison(match[1], match[2], match[3], fields)
     needle = term.casefold()
     return lambda row: needle in words(row).casefold()
+
+
+def _in_order(letters: str, text: str) -> bool:
+    """Whether a text holds all letters in this order; one pass, whatever the text."""
+    rest = iter(text)
+    return all(letter in rest for letter in letters)
 
 
 def _comparison(name: str, sign: str, operand: str, fields: Mapping[str, Field[R]]) -> Predicate[R]:
