@@ -25,9 +25,10 @@ class SaveDialog(Dialog[Path]):
     CSS_PATH = "save.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [("down", "kind(1)"), ("up", "kind(-1)")]
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         super().__init__("Save what is on the screen", "up down kind   enter save   esc cancel")
         self.file_name = name
+        self.folder = folder
 
     def body(self) -> ComposeResult:
         with Horizontal(classes="field"):
@@ -35,7 +36,7 @@ class SaveDialog(Dialog[Path]):
             yield Input(self.file_name, id="file", compact=True, select_on_focus=False)
             yield Label("]", markup=False)
         yield Label("\n".join(f"{ending:7}{what}" for ending, what in KINDS.items()), id="kinds", markup=False)
-        yield Label(f"in {Path.cwd()}; only you can read it", id="where", markup=False)
+        yield Label(f"in {self.folder}; only you can read it", id="where", markup=False)
 
     def on_mount(self) -> None:
         """What is typed takes the place of the name, and leaves its ending."""
@@ -50,18 +51,29 @@ class SaveDialog(Dialog[Path]):
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
         """The path, when its ending is one that can be written."""
-        path = Path(event.value.strip()).expanduser()
-        if path.suffix in KINDS:
-            self.dismiss(Path.cwd() / path)
-        else:
-            self.query_one("#where", Label).update(f"the name has to end in {', '.join(KINDS)}")
+        path = Path(event.value.strip())
+        if path.suffix not in KINDS:
+            self._refuse(f"the name has to end in {', '.join(KINDS)}")
+            return
+        try:
+            self.dismiss(self.folder / path.expanduser())
+        except RuntimeError:
+            self._refuse(f"nobody has the home {path.parts[0]}: write the folder in full")
+
+    def _refuse(self, why: str) -> None:
+        self.query_one("#where", Label).update(why)
 
 
 async def save(screen: FleetScreen) -> None:
     """Ask for a file, write it, and say where it is or why it could not be written."""
     app = screen.app
     named = type(screen).__name__.removesuffix("Screen").lower()
-    path = await app.push_screen_wait(SaveDialog(file_name(named, screen.view.at_s)))
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        app.notify("not saved, the folder this console was started in is gone", severity="error", markup=False)
+        return
+    path = await app.push_screen_wait(SaveDialog(file_name(named, screen.view.at_s), folder))
     if path is None:
         return
     try:

@@ -109,6 +109,16 @@ async def test_what_cannot_be_written_says_why_and_what_is_there_stays(here: Pat
     assert (here / "mine.txt").read_text() == "mine"
 
 
+async def test_a_home_that_nobody_has_and_a_folder_that_is_gone_are_refused(here: Path) -> None:
+    async with Console(box()).run_test(size=(120, 40), notifications=True) as pilot:
+        await save_as(pilot, "~nosuch/seen.txt")
+        await shows(pilot, "nobody has the home ~nosuch")
+        await pilot.press("escape")
+        here.rmdir()
+        await pilot.press("ctrl+s")
+        await shows(pilot, "the folder this console was started in is gone")
+
+
 async def test_what_is_typed_is_the_name_and_keeps_the_ending(here: Path) -> None:
     async with Console(box()).run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("ctrl+s", *"seen", "enter")
