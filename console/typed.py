@@ -11,6 +11,7 @@ from screens.base import FleetApp, FleetScreen
 from screens.command import CommandLine
 from screens.format import plural
 from screens.live import live_actions
+from screens.widgets.filter import FilterError
 from screens.widgets.table import Table
 
 ALL = "all"
@@ -41,6 +42,8 @@ async def ask(app: FleetApp) -> None:
             await COMMANDS[word].run(app, argument.strip())
         elif line in views(app):
             app.go(line)
+        elif word in views(app):
+            await narrow(app, word, argument.strip())
         elif line in live:
             await live[line]()
         elif line:
@@ -60,13 +63,18 @@ def why_not(app: FleetApp, line: str) -> str:
 
 
 async def narrow(app: FleetApp, view: str, text: str) -> None:
-    """Show of a view only the rows that match, or all of them for an empty text."""
+    """Show of a view only the rows that match, or all of them for an empty text; raises `FleetError`."""
     if app.current_mode != view:
         await app.switch_mode(view)
     while len(app.screen_stack) > 1:
         await app.pop_screen()
-    if isinstance(screen := app.screen, FleetScreen):
-        await screen.narrow(screen.query_one(f"#{view}", Table), text)
+    tables = app.screen.query(f"#{view}").results(Table)
+    if not isinstance(screen := app.screen, FleetScreen) or (table := next(tables, None)) is None:
+        raise FleetError(f":{view} takes no filter; {text} was left out")
+    try:
+        await screen.narrow(table, text)
+    except FilterError as problem:
+        raise FleetError(f"{text}: {problem}") from None
 
 
 def views(app: FleetApp) -> Sequence[str]:

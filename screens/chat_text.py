@@ -9,6 +9,7 @@ from operator_embed.fleet.requests import Piece
 from screens.format import Spans, rate, safe_text
 
 STREAMS = "..."
+STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Turn:
 
     def stop(self) -> Turn:
         """The user has seen enough."""
-        return replace(self, ended=True, figures=replace(self.figures, finish="stopped"))
+        return replace(self, ended=True, figures=replace(self.figures, finish=STOPPED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +74,18 @@ def messages(turns: Sequence[Turn], settings: Settings) -> list[tuple[str, str]]
 
 
 def figures(turn: Turn) -> str:
-    """What the answer cost: `first token 0.21 s   41.3 tok/s   12 + 34 tokens   stop`."""
+    """What the answer cost: `first token 0.21 s   41.3 tok/s   12 + 34 tokens   stop`; `~` what was counted here."""
     parts = []
     f = turn.figures
+    about = "~" if f.finish in {"", STOPPED} else ""
     if f.ttft_s is not None:
         parts.append(f"first token {f.ttft_s:.2f} s")
     if f.tok_s is not None:
-        parts.append(f"{rate(f.tok_s)} tok/s")
+        parts.append(f"{about}{rate(f.tok_s)} tok/s")
     if f.prompt_tokens is not None and f.completion_tokens is not None:
         parts.append(f"{f.prompt_tokens} + {f.completion_tokens} tokens")
     elif f.completion_tokens is not None:
-        parts.append(f"{f.completion_tokens} tokens")
+        parts.append(f"{about}{f.completion_tokens} tokens")
     if f.finish:
         parts.append(f.finish)
     return "   ".join(parts)

@@ -80,7 +80,7 @@ class _Chunk(msgspec.Struct):
 
 async def _pieces(lines: AsyncIterator[str], request_id: str, started_s: float) -> AsyncIterator[Piece]:
     first_s: float | None = None
-    finish = ""
+    finish, deltas = "", 0
     usage = _Usage()
     async for line in lines:
         field, _, data = line.partition(":")
@@ -94,8 +94,12 @@ async def _pieces(lines: AsyncIterator[str], request_id: str, started_s: float) 
         for choice in chunk.choices:
             finish = choice.finish_reason or finish
             if choice.delta and (text := choice.delta.content):
-                first_s = first_s or time.monotonic()
-                yield Piece(text=text, request_id=request_id, ttft_s=first_s - started_s)
+                now_s = time.monotonic()
+                first_s, deltas = first_s or now_s, deltas + 1
+                pace = (deltas - 1) / (now_s - first_s) if now_s > first_s else None
+                yield Piece(
+                    text=text, request_id=request_id, ttft_s=first_s - started_s, tok_s=pace, completion_tokens=deltas
+                )
     raise FleetError("the answer broke off: the API node went away")
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A part of a streamed answer; the last one carries the figures."""
+    """A part of a streamed answer; figures before the last one are what was seen so far, a token a part."""
 
     text: str = ""
     request_id: str = ""

@@ -68,6 +68,13 @@ async def test_what_is_no_answer_is_one_line(body: str, says: str) -> None:
     assert str(error.value).isprintable()
 
 
+async def test_an_answer_that_is_stopped_has_told_its_tokens_so_far() -> None:
+    part = 'data: {"choices": [{"delta": {"content": "a "}}]}\n\n'
+    got = await pieces(3 * part + "data: [DONE]\n\n")
+    assert [piece.completion_tokens for piece in got[:-1]] == [1, 2, 3]
+    assert got[0].tok_s is None
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

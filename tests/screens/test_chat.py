@@ -62,13 +62,13 @@ async def test_the_conversation_goes_along_with_the_next_question() -> None:
 
 @pytest.mark.anyio
 async def test_escape_stops_the_answer_and_then_leaves() -> None:
-    fleet = chatting(Piece(text="endless"))
+    fleet = chatting(Piece(text="endless", ttft_s=0.74, tok_s=8.1, completion_tokens=34))
     fleet.requests.go_on.clear()
     async with Console(fleet).run_test(size=(80, 24)) as pilot:
         await pilot.press("t", *"hi", "enter")
         await shows(pilot, "endless")
         await pilot.press("escape")
-        await shows(pilot, "stopped")
+        await shows(pilot, "first token 0.74 s   ~8.1 tok/s   ~34 tokens   stopped")
         await until(pilot, lambda: fleet.requests.cancelled == 1)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen))
@@ -189,7 +189,7 @@ def test_an_answer_that_never_came_is_not_sent_back() -> None:
 
 def test_figures_say_only_what_is_known() -> None:
     assert figures(Turn(prompt="a")) == ""
-    assert figures(Turn(prompt="a").plus(Piece(ttft_s=0.0, completion_tokens=3))) == "first token 0.00 s   3 tokens"
+    assert figures(Turn(prompt="a").plus(Piece(ttft_s=0.0, completion_tokens=3))) == "first token 0.00 s   ~3 tokens"
 
 
 @pytest.mark.parametrize(

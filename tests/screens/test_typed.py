@@ -43,6 +43,18 @@ async def test_logs_of_a_model_or_a_replica_by_its_name() -> None:
         await shows(pilot, "no model or replica nobody")
 
 
+async def test_what_follows_a_view_is_its_filter() -> None:
+    app = Console(several())
+    async with app.run_test(size=(120, 24), notifications=True) as pilot:
+        await pilot.press("5", "colon", *"models bge", "enter")
+        await shows(pilot, "1 shown")
+        assert [row.name for row in app.screen.query_one("#models", Table).rows] == ["bge-m3"]
+        await pilot.press("colon", *"models backlog>x", "enter")
+        await shows(pilot, "x is no number and no column")
+        await pilot.press("colon", *"gpus x", "enter")
+        await shows(pilot, ":gpus takes no filter; x was left out")
+
+
 async def test_logs_without_a_name_are_those_of_the_row() -> None:
     app = Console(several())
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
