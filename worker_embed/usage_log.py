@@ -38,7 +38,7 @@ class UsageLog:
         self._writing: asyncio.Task[None] | None = None
 
     def store(self, record: Usage) -> Stored:
-        """Done as soon as the queue has it, or has no room for it; a broker that is away is waited for."""
+        """Done as soon as the queue has it or never will; a broker that is away is waited for until `close`."""
         stored: Stored = asyncio.get_running_loop().create_future()
         self._waiting.append((record, stored))
         if self._writing is None:
@@ -51,12 +51,14 @@ class UsageLog:
             self._writing.cancel()
 
     async def _write(self) -> None:
-        while self._waiting:
-            taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            await self._publish([record for record, _ in taken])
-            for _, stored in taken:
-                stored.set_result(None)
-        self._writing = None
+        try:
+            while self._waiting:
+                taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._publish([record for record, _ in taken])
+                for _, stored in taken:
+                    stored.set_result(None)
+        finally:
+            self._writing = None
 
     async def _publish(self, records: list[Usage]) -> None:
         """The id of several is new, as the queue must not take them for one of them that it has."""
@@ -65,9 +67,15 @@ class UsageLog:
         while True:
             try:
                 await self._queue.publish(self._topic, body, id=id)
-                return
-            except QueueFull:
-                log.error("usage records are lost, %s is full: %s", self._topic, [each.request_id for each in records])
-                return
+            except QueueFull as error:
+                _lost(records, error)
             except QueueError:
                 await asyncio.sleep(AGAIN_S)
+                continue
+            except Exception as defect:
+                _lost(records, defect)
+            return
+
+
+def _lost(records: list[Usage], why: Exception) -> None:
+    log.error("usage records are lost: %s: %s", [each.request_id for each in records], why)

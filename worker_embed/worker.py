@@ -19,7 +19,7 @@ from worker_embed.reply import Stop
 from worker_embed.report import WorkerBeat
 from worker_embed.reporter import Reporter
 from worker_embed.tally import Tally
-from worker_embed.task_run import Limits, Shop, TaskRun, admit
+from worker_embed.task_run import TOO_OFTEN, Limits, Shop, TaskRun, admit
 from worker_embed.usage_log import UsageLog
 from worker_embed.wire import ErrorKind
 
@@ -161,7 +161,10 @@ class Worker:
             log.exception("%s: a defect of the worker", delivery.id)
             reason = f"a defect of the worker: {type(defect).__name__}"
             with contextlib.suppress(QueueError):
-                await shop.intake.nack(delivery, delay_s=self._limits.retry_s, failed=reason)
+                if delivery.attempt < self._config.max_attempts:
+                    await shop.intake.nack(delivery, delay_s=self._limits.retry_s, failed=reason)
+                else:
+                    await shop.intake.dead(delivery, reason=TOO_OFTEN, error=reason)
 
     def _done(self, serving: asyncio.Task[None]) -> None:
         self._inflight.remove(self._serving.pop(serving).token)

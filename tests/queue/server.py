@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,11 @@ class NatsServer:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.spec.argv, stdout=log, stderr=log)
         return self._process
+
+    def freeze(self) -> None:
+        """SIGSTOP: it stands and says nothing."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """`kill -9`; nothing when it does not run."""

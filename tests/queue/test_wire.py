@@ -15,7 +15,7 @@ from tests.queue.server import running_nats
 from worker_embed.queue import nats_server
 from worker_embed.queue.nats import NatsQueue
 from worker_embed.queue.nats_streams import place
-from worker_embed.queue.nats_wire import Msg, Wire, dial
+from worker_embed.queue.nats_wire import SILENT_BEATS, Endpoint, Msg, Wire, dial
 from worker_embed.queue.port import QueueError, TopicSpec
 
 pytestmark = pytest.mark.anyio
@@ -75,16 +75,59 @@ async def test_what_a_foreign_producer_writes_in_headers_stops_nobody(tmp_path: 
         queue = await NatsQueue.connect(server.url, token=server.token)
         await queue.ensure(TopicSpec(topic=TOPIC))
         intake = await queue.consume(TOPIC, "w")
-        foreign = await dial(server.url, token=server.token, name="foreign", on_lost=lambda why: None)
-        odd = {"uplion-attempt": "many", "uplion-not-before": "soon", "Nats-Msg-Id": "x", "note": "two\r\nlines: ü"}
-        foreign.publish(place(TOPIC).first, b"task", headers=odd)
-        await intake.grant()
-        async with asyncio.timeout(10):
-            delivery = await intake.next()
-        assert (delivery.id, delivery.attempt, delivery.body) == ("x", 1, b"task")
-        assert delivery.headers["note"] == "two  lines: ü"
+        foreign = await dial(Endpoint.of(server.url), token=server.token, name="foreign", on_lost=lambda why: None)
+        for id, number in enumerate(("many", "-1", "9" * 20, "9" * 5000)):
+            odd = {"uplion-attempt": number, "uplion-not-before": number, "Nats-Msg-Id": f"x{id}", "note": "a\r\nb: ü"}
+            foreign.publish(place(TOPIC).first, b"task", headers=odd)
+            await intake.grant()
+            async with asyncio.timeout(10):
+                delivery = await intake.next()
+            assert (delivery.id, delivery.attempt, delivery.body) == (f"x{id}", 1, b"task")
+            assert delivery.headers["note"] == "a  b: ü"
+            await intake.ack(delivery)
         await foreign.close()
         await queue.close()
+
+
+async def test_what_a_handler_raises_costs_nobody_else_a_message(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[str] = []
+
+    def on_message(msg: Msg) -> None:
+        heard.append(msg.subject)
+        if msg.subject == "in.1":
+            raise ValueError("a handler's own")
+
+    wire = Wire(lambda why: None)
+    wire.connection_made(Recorder())
+    wire.subscribe("in.*", on_message)
+    wire.data_received(STREAM)
+    assert heard == ["in.1", "in.2", "in.3", "in.4"]
+    assert "in.1 was not understood" in caplog.text
+
+
+async def test_a_busy_connection_outlives_its_beats(tmp_path: Path) -> None:
+    """Pings of our own that are just under way are no silence."""
+    lost: list[str] = []
+    async with running_nats(tmp_path) as server:
+        wire = await dial(Endpoint.of(server.url), token=server.token, name="", on_lost=lost.append)
+        flushes = [asyncio.create_task(wire.flush()) for _ in range(3)]
+        await asyncio.sleep(0)
+        for _ in range(SILENT_BEATS):
+            wire.beat()
+        await asyncio.gather(*flushes)
+        await wire.flush()
+        await wire.close()
+    assert lost == []
+
+
+async def test_an_inbox_is_left_though_the_broker_is_frozen(tmp_path: Path) -> None:
+    async with running_nats(tmp_path) as server:
+        queue = await NatsQueue.connect(server.url, token=server.token)
+        await queue.ensure(TopicSpec(topic=TOPIC))
+        await queue.consume(TOPIC, "w")
+        server.freeze()
+        async with asyncio.timeout(5):
+            await queue.close()
 
 
 async def test_a_message_of_many_reads_comes_whole(tmp_path: Path) -> None:
@@ -139,6 +182,13 @@ async def test_user_and_password_stand_in_the_url_and_in_no_error(tmp_path: Path
 async def test_the_next_broker_of_the_url_is_tried(tmp_path: Path) -> None:
     async with running_nats(tmp_path) as server:
         assert await works(f"nats://127.0.0.1:{nats_server.free_port()},127.0.0.1:{server.port}", server.token)
+
+
+@pytest.mark.parametrize("url", ["nats://127.0.0.1:42x", "nats://127.0.0.1:{port},127.0.0.1:42x"])
+async def test_a_broker_that_cannot_be_one_is_told_at_once(tmp_path: Path, url: str) -> None:
+    async with running_nats(tmp_path) as server:
+        with pytest.raises(QueueError, match="42x"):
+            await NatsQueue.connect(url.format(port=server.port), token=server.token)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from worker_embed.queue.nats_wire import Msg, OnMessage, Wire, WireError, dial
+from worker_embed.queue.nats_wire import Endpoint, Msg, OnMessage, Wire, WireError, dial
 from worker_embed.queue.port import QueueError
 from worker_embed.within import within
 
@@ -47,6 +47,7 @@ class Link:
         restored: Callable[[], Awaitable[None]],
     ) -> None:
         self._url, self.timeout_s, self._on_loss, self._restored = url, timeout_s, lost, restored
+        self._endpoints: Sequence[Endpoint] = ()
         self._token = self._name = ""
         self._wire: Wire | None = None
         self._inboxes, self._tokens = itertools.count(), itertools.count()
@@ -65,6 +66,7 @@ class Link:
         """Connect, or raise `QueueError` within the time limit."""
         self._token, self._name = token, name
         try:
+            self._endpoints = [Endpoint.of(url) for url in self._url.split(",")]
             async with asyncio.timeout(self.timeout_s):
                 await self._connect()
         except (WireError, OSError, ValueError) as error:
@@ -75,7 +77,7 @@ class Link:
     @property
     def up(self) -> bool:
         """Connected, and recovered from the last loss of the connection."""
-        return self._up.is_set()
+        return self._up.is_set() and not self._closed
 
     @property
     def settling(self) -> bool:
@@ -147,10 +149,7 @@ class Link:
     async def leave(self, inbox: Inbox) -> None:
         """Give an inbox up once all that was sent to it has been handled; at once when its connection is gone."""
         if inbox.wire is self._wire:
-            try:
-                await inbox.wire.unsubscribe(inbox.sid)
-            except WireError as error:
-                self._why = str(error)
+            await inbox.wire.unsubscribe(inbox.sid)
 
     async def lost(self) -> AsyncIterator[bool]:
         """False at each loss of the connection, True after each recovery; ends with `close`."""
@@ -167,19 +166,21 @@ class Link:
         self._closed = True
         wire = self._wire
         self._down()
+        self._linked.set()
+        self._up.set()
         if wire:
             await wire.close()
         self._tell(None)
 
     async def _connect(self) -> None:
         """Try each broker once; raises what the last one said."""
-        for url in (urls := self._url.split(",")):
+        for endpoint in self._endpoints:
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    wire = await dial(url, token=self._token, name=self._name, on_lost=self._on_lost)
+                    wire = await dial(endpoint, token=self._token, name=self._name, on_lost=self._on_lost)
                 break
             except (WireError, OSError):
-                if url is urls[-1]:
+                if endpoint is self._endpoints[-1]:
                     raise
         wire.subscribe(f"{self._inbox}.*", self._on_answer)
         self._wire, self._why = wire, ""

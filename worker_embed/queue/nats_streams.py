@@ -44,6 +44,7 @@ SLUG_LIMIT: Final = 200
 """Characters; the broker makes folders of streams' names, and a file system takes 255."""
 BATCH: Final = 256
 SECOND: Final = 1_000_000_000
+MOST_DIGITS: Final = 15
 NAME_IN_USE: Final = 10058
 """Somebody else created the stream at the same moment, with another limit."""
 FULL: Final = ("maximum messages", "maximum bytes", "insufficient resources")
@@ -105,12 +106,12 @@ def origin(reply: str) -> Origin:
     """
     words = reply.split(".")
     at = 2 if len(words) == 9 else 4
-    return Origin(words[at], number(words[at + 2], 1), number(words[at + 3]), number(words[at + 5]) / SECOND)
+    return Origin(words[at], int(words[at + 2]), int(words[at + 3]), int(words[at + 5]) / SECOND)
 
 
 def number(text: str | None, default: int = 0) -> int:
     """A count in a header; foreign producers may write anything there."""
-    return int(text) if text and text.isascii() and text.isdigit() else default
+    return int(text) if text and len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else default
 
 
 def nak(delay_s: float = 0.0) -> bytes:

@@ -12,26 +12,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 PORT: Final = 4222
 PING_S: Final = 10.0
-CLOSE_S: Final = 1.0
-UNANSWERED_PINGS: Final = 2
+SETTLE_S: Final = 1.0
+"""For a broker to answer what only good manners wait for."""
+SILENT_BEATS: Final = 2
+"""A connection on which nothing came for so many beats is gone, though it stands."""
+LINE_BYTES: Final = 64 * 1024
+"""Longer than any line of a broker's; its greeting is the longest."""
 UNSENT_BYTES: Final = 64 * 1024 * 1024
 """More than this is not kept for a broker that does not read; callers wait for answers, so it stays far below."""
 VERSION: Final = "NATS/1.0"
 _LINE_BREAKS: Final = str.maketrans("\r\n", "  ")
 
 
+log = logging.getLogger(__name__)
+
+
 class WireError(Exception):
     """The broker refused, or is none."""
+
+
+class Endpoint(NamedTuple):
+    """One broker of a URL."""
+
+    host: str
+    port: int
+    tls: bool
+    user: str | None
+    password: str | None
+    token: str | None
+
+    @classmethod
+    def of(cls, url: str) -> Endpoint:
+        """From `nats://[user:password@|token@]host[:port]`, `tls://...` or without a scheme; raises `ValueError`."""
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        name = unquote(parts.username) if parts.username else None
+        host, port, tls = parts.hostname or "127.0.0.1", parts.port or PORT, parts.scheme == "tls"
+        if parts.password is None:
+            return cls(host, port, tls, None, None, name)
+        return cls(host, port, tls, name, unquote(parts.password), None)
 
 
 class Info(msgspec.Struct, frozen=True):
@@ -78,6 +107,7 @@ class Msg:
 
 
 OnMessage = Callable[[Msg], None]
+Arrival = tuple[OnMessage, Msg]
 
 
 class Wire(asyncio.Protocol):
@@ -91,11 +121,12 @@ class Wire(asyncio.Protocol):
         self._subscribed: dict[bytes, OnMessage] = {}
         self._sids = itertools.count(1)
         self._unsent: list[bytes] = []
+        self._unsent_bytes = self._silent_beats = 0
         self._parts: list[bytes] = []
         self._missing = 0
         self._why = ""
         self._ready = self._gone = False
-        self._beat: asyncio.TimerHandle | None = None
+        self._next_beat: asyncio.TimerHandle | None = None
         self.max_payload = 0
 
     async def log_in(self, host: str, login: Login, context: ssl.SSLContext | None) -> None:
@@ -112,11 +143,11 @@ class Wire(asyncio.Protocol):
         self._write(b"CONNECT %b\r\n" % msgspec.json.encode(login))
         await self.flush()
         self.max_payload, self._ready = info.max_payload, True
-        self._beat = loop.call_later(PING_S, self._ping)
+        self._next_beat = loop.call_later(PING_S, self.beat)
 
     def publish(self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
         """Send a message; raises `WireError` while the broker takes nothing."""
-        if self._transport.get_write_buffer_size() > UNSENT_BYTES:
+        if self._unsent_bytes + self._transport.get_write_buffer_size() > UNSENT_BYTES:
             raise WireError("it does not read")
         if headers:
             head = _head(headers)
@@ -133,12 +164,10 @@ class Wire(asyncio.Protocol):
         return sid
 
     async def unsubscribe(self, sid: bytes) -> None:
-        """Return once all that was sent to it has been handed over."""
+        """Return once all that was sent to it has been handed over, or soon where the broker says nothing."""
         self._write(b"UNSUB %b\r\n" % sid)
-        try:
-            await self.flush()
-        finally:
-            self._subscribed.pop(sid, None)
+        await self._settle()
+        self._subscribed.pop(sid, None)
 
     async def flush(self) -> None:
         """Return once the broker has seen all that was sent before; raises `WireError` when it is gone."""
@@ -152,32 +181,38 @@ class Wire(asyncio.Protocol):
     async def close(self) -> None:
         """End the connection; a broker that reads has seen all that was sent."""
         self._ready = False
-        with contextlib.suppress(WireError, TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await self.flush()
+        await self._settle()
         self._transport.abort()
 
     def abort(self) -> None:
         """End the connection at once."""
         self._transport.abort()
 
+    async def _settle(self) -> None:
+        """Flush, as far as the broker goes along."""
+        with contextlib.suppress(WireError, TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self.flush()
+
     def _write(self, data: bytes) -> None:
         """One system call for all that is written in a turn of the loop, and one wake-up of the broker."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
         self._unsent.append(data)
+        self._unsent_bytes += len(data)
 
     def _send(self) -> None:
         self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
+        self._unsent_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._beat:
-            self._beat.cancel()
+        if self._next_beat:
+            self._next_beat.cancel()
         self._gone, self._why = True, self._why or (str(exc) if exc else "the connection ended")
         waiters: list[asyncio.Future[Info] | asyncio.Future[None]] = [self._greeting, *self._pongs]
         for waiting in waiters:
@@ -188,6 +223,7 @@ class Wire(asyncio.Protocol):
             self._on_lost(self._why)
 
     def data_received(self, data: bytes) -> None:
+        self._silent_beats = 0
         if self._parts:
             self._parts.append(data)
             self._missing -= len(data)
@@ -195,16 +231,22 @@ class Wire(asyncio.Protocol):
                 return
             data = b"".join(self._parts)
             self._parts.clear()
+        arrived: list[Arrival] = []
         try:
-            at = self._take(data)
+            at = self._take(data, arrived)
         except (ValueError, IndexError, msgspec.DecodeError):
             self._why = "this is no NATS broker"
             self._transport.abort()
             return
         if at < len(data):
             self._parts.append(data[at:])
+        for on_message, msg in arrived:
+            try:
+                on_message(msg)
+            except Exception:
+                log.exception("a message on %s was not understood", msg.subject)
 
-    def _take(self, data: bytes) -> int:
+    def _take(self, data: bytes, arrived: list[Arrival]) -> int:
         """Handle the whole operations at the start of `data`; where the first incomplete one begins."""
         at = 0
         self._missing = 0
@@ -215,21 +257,23 @@ class Wire(asyncio.Protocol):
                 if last + 2 > len(data):
                     self._missing = last + 2 - len(data)
                     break
-                self._hand_over(line.split(), data[after:last])
+                self._read(line.split(), data[after:last], arrived)
                 after = last + 2
             else:
                 self._obey(line)
             at = after
+        if not self._missing and len(data) - at > LINE_BYTES:
+            raise ValueError("a line without an end")
         return at
 
-    def _hand_over(self, words: list[bytes], payload: bytes) -> None:
+    def _read(self, words: list[bytes], payload: bytes, arrived: list[Arrival]) -> None:
         """`[H]MSG <subject> <sid> [reply] [<header bytes>] <bytes>`."""
         on_message = self._subscribed.get(words[2])
         if on_message is None:
             return
         head_bytes = int(words[-2]) if words[0] == b"HMSG" else 0
         reply = words[3].decode() if len(words) == (6 if head_bytes else 5) else ""
-        on_message(Msg(words[1].decode(), reply, payload[:head_bytes], payload[head_bytes:]))
+        arrived.append((on_message, Msg(words[1].decode(), reply, payload[:head_bytes], payload[head_bytes:])))
 
     def _obey(self, line: bytes) -> None:
         word, _, rest = line.partition(b" ")
@@ -248,15 +292,16 @@ class Wire(asyncio.Protocol):
             case _:
                 raise ValueError(word)
 
-    def _ping(self) -> None:
-        """A broker that stays silent is gone, though its connection stands."""
-        if len(self._pongs) >= UNANSWERED_PINGS:
+    def beat(self) -> None:
+        """Every `PING_S`: a broker from which nothing came for some of them is gone, though its connection stands."""
+        if self._silent_beats >= SILENT_BEATS:
             self._why = "it does not answer"
             self._transport.abort()
             return
+        self._silent_beats += 1
         self._pongs.append(asyncio.get_running_loop().create_future())
         self._write(b"PING\r\n")
-        self._beat = asyncio.get_running_loop().call_later(PING_S, self._ping)
+        self._next_beat = asyncio.get_running_loop().call_later(PING_S, self.beat)
 
 
 def _head(headers: Mapping[str, str]) -> bytes:
@@ -267,10 +312,8 @@ def _head(headers: Mapping[str, str]) -> bytes:
     return f"{VERSION}\r\n{fields}\r\n".encode()
 
 
-async def dial(url: str, *, token: str, name: str, on_lost: Callable[[str], None]) -> Wire:
-    """Connect and log in; raises `WireError`, `OSError`, and `ValueError` for a URL that is none."""
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    host = parts.hostname or "127.0.0.1"
+async def dial(at: Endpoint, *, token: str, name: str, on_lost: Callable[[str], None]) -> Wire:
+    """Connect and log in; raises `WireError` or `OSError`."""
     login = Login(
         verbose=False,
         pedantic=False,
@@ -280,14 +323,13 @@ async def dial(url: str, *, token: str, name: str, on_lost: Callable[[str], None
         version="1",
         protocol=1,
         name=name or None,
-        auth_token=token or (unquote(parts.username or "") if parts.password is None else "") or None,
-        user=unquote(parts.username) if parts.username and parts.password is not None else None,
-        password=unquote(parts.password) if parts.password is not None else None,
+        auth_token=token or at.token,
+        user=at.user,
+        password=at.password,
     )
-    loop = asyncio.get_running_loop()
-    _, wire = await loop.create_connection(lambda: Wire(on_lost), host, parts.port or PORT)
+    _, wire = await asyncio.get_running_loop().create_connection(lambda: Wire(on_lost), at.host, at.port)
     try:
-        await wire.log_in(host, login, ssl.create_default_context() if parts.scheme == "tls" else None)
+        await wire.log_in(at.host, login, ssl.create_default_context() if at.tls else None)
     except BaseException:
         wire.abort()
         raise
