@@ -121,6 +121,8 @@ class Inference:
         models = {served.key: served for served in self._directory.all()}
         topics = {served.topic for served in models.values()}
         self._full = self._queue_is_full()
+        for topic in self._ensured - topics:
+            self._queue.forget(topic)
         self._ensured &= topics
         for pending in self._node.all():
             name = pending.served.name

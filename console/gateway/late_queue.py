@@ -21,6 +21,8 @@ class TaskQueue(Protocol):
         self, topic: str, body: bytes, *, id: str, headers: Mapping[str, str] | None = None, attempt: int = 1
     ) -> Ref: ...
 
+    def forget(self, topic: str) -> None: ...
+
     async def cancel(self, ref: Ref) -> bool: ...
 
     def lost(self) -> AsyncIterator[bool]: ...
@@ -43,6 +45,10 @@ class LateQueue:
     ) -> Ref:
         queue = self._queue or await self._there()
         return await queue.publish(topic, body, id=id, headers=headers, attempt=attempt)
+
+    def forget(self, topic: str) -> None:
+        if self._queue is not None:
+            self._queue.forget(topic)
 
     async def cancel(self, ref: Ref) -> bool:
         return await (self._queue or await self._there()).cancel(ref)

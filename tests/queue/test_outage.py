@@ -203,6 +203,16 @@ async def test_broker_that_lost_its_store_is_set_up_again(server: NatsServer) ->
         assert await owner.dead_counts([TOPIC]) == {TOPIC: 0}
 
 
+async def test_a_topic_that_somebody_dropped_is_not_put_back(server: NatsServer) -> None:
+    async with connected(server) as owner, connected(server) as publisher:
+        for queue in (owner, publisher):
+            await queue.ensure(TopicSpec(topic=TOPIC))
+        await owner.drop(TOPIC)
+        publisher.forget(TOPIC)
+        await Outage(publisher).happens(server)
+        assert await publisher.backlog([TOPIC]) == {}
+
+
 async def test_ack_for_a_lost_store_hits_no_new_message(server: NatsServer) -> None:
     """Sequences begin at 1 again: the ack of the old first message must not remove the new one."""
     async with connected(server) as queue:

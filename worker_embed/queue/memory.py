@@ -302,6 +302,9 @@ class MemoryQueue:
             known.queued.clear()
         return purged
 
+    def forget(self, topic: str) -> None:
+        """Nothing is put back here."""
+
     async def drop(self, topic: str) -> None:
         if dropped := self._broker.topics.pop(topic, None):
             dropped.close()

@@ -109,6 +109,9 @@ class NatsQueue:
             left -= len(messages)
         return purged
 
+    def forget(self, topic: str) -> None:
+        self._streams.forget(topic)
+
     async def drop(self, topic: str) -> None:
         self._streams.forget(topic)
         stream = place(topic).stream

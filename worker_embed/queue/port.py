@@ -159,6 +159,9 @@ class Queue(Protocol):
     async def purge(self, topic: str) -> int:
         """Drop what is queued, not what is in flight; returns how many."""
 
+    def forget(self, topic: str) -> None:
+        """Somebody dropped it: this connection is not to put it back when a broker has lost its store."""
+
     async def drop(self, topic: str) -> None:
         """Remove topic, subscription and dead letters; nothing when there are none."""
 
