@@ -107,8 +107,9 @@ class Answer:
 
     def _read(self, payload: bytes) -> _Object:
         if not payload.isascii():
-            # A byte that is no text would end the client's stream in an exception of its decoder.
-            payload = payload.decode(errors="replace").encode()
+            # A byte that is no text would end the client's stream in an exception of its decoder. It becomes `?`:
+            # U+FFFD would be three bytes, and an answer of the largest size larger than a node takes.
+            payload = payload.decode(errors="surrogateescape").encode(errors="replace")
         try:
             answer = _object.decode(payload)
             if not _given(answer, "error"):

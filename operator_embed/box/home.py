@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final as Constant
 
 MAX_SOCKET_PATH_BYTES: Constant = 107
+TRIES: Constant = 10
 LONGEST_SOCKET_NAME: Constant = "bell/4194304-0123abcd"
 NETWORK_FILESYSTEMS: Constant = (
     *("afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2"),
@@ -131,8 +132,8 @@ class Home:
                 f"{self.sockets}: sockets in it would have paths of {len(longest)} bytes, {MAX_SOCKET_PATH_BYTES} are "
                 "possible; set UPLION_HOME or TMPDIR to a shorter folder"
             )
-        while not self._has_sockets():
-            pass
+        if not any(self._has_sockets() for _ in range(TRIES)):
+            raise HomeError(f"{self.sockets}: is taken away as often as it is made; set TMPDIR to another folder")
 
     def _has_sockets(self) -> bool:
         """Make their folders; False when somebody who left took them away meanwhile."""

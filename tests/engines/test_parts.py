@@ -80,9 +80,9 @@ def test_error_in_a_stream_is_the_clients_or_the_engines() -> None:
 def test_bytes_that_are_no_text_do_not_reach_a_client() -> None:
     answer = Answer(request(b'{"model":"m"}'))
     [event] = answer.events(['{"choices":[{"delta":{"content":"é'.encode() + b'\xff"}}]}'])
-    assert msgspec.json.decode(event)["choices"][0]["delta"]["content"] == "é\ufffd"
+    assert msgspec.json.decode(event)["choices"][0]["delta"]["content"] == "é?"
     whole = answer.whole(b'{"choices":[{"message":{"content":"\xc3"}}]}')
-    assert msgspec.json.decode(whole)["choices"][0]["message"]["content"] == "\ufffd"
+    assert msgspec.json.decode(whole)["choices"][0]["message"]["content"] == "?"
 
 
 @pytest.mark.parametrize("count", ["-3", "1e30", "123456789012345678901234567890", '"many"', "[]"])

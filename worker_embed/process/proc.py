@@ -89,12 +89,6 @@ def own_pids() -> Iterator[int]:
             continue
 
 
-def session_members(session: int) -> list[Stat]:
-    """Living processes of a session, whatever group they moved to."""
-    found = (stat(pid) for pid in pids())
-    return [member for member in found if member and member.session == session and member.alive]
-
-
 def environ(pid: int) -> Mapping[str, str]:
     """The environment that `pid` was started with; empty when it is not ours to read."""
     pairs = (entry.partition("=") for entry in os.fsdecode(_read(pid, "environ")).split("\0"))
