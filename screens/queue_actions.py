@@ -67,7 +67,7 @@ class QueueActions(ModelActions):
     def chosen_letters(self) -> Sequence[DeadLetterView]:
         """The dead letters that a key is for; says so where there are none."""
         if not self.letters.chosen:
-            self.notify("no dead letters here: no request was given up", markup=False, timeout=3)
+            self.notify("no dead letters here", markup=False, timeout=3)
         return self.letters.chosen
 
     @work
