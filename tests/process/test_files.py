@@ -44,8 +44,11 @@ def test_changes_are_handed_out_once_and_whole(tmp_path: Path) -> None:
 def test_a_name_with_brackets_and_spaces_is_no_trap(tmp_path: Path) -> None:
     program = tmp_path / "x) S 1 (y"
     program.symlink_to(sys.executable)
-    child = subprocess.Popen([program, "-S", "-c", "input()"], stdin=subprocess.PIPE, env={"MARK": "1"})
+    argv = [program, "-S", "-c", "print(flush=True); input()"]
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"MARK": "1"})
     try:
+        assert child.stdout is not None
+        child.stdout.readline()
         found = proc.stat(child.pid)
         assert found is not None
         assert (found.parent, found.session, found.alive) == (os.getpid(), os.getsid(0), True)
