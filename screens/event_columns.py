@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import localtime, strftime
 from typing import Any
 
 from operator_embed.fleet.fleet import EventView
-from screens.format import age, clock, count
+from screens.format import clock, count
 from screens.saved import instant
 from screens.tones import event_mark, event_tone
-from screens.widgets.columns import Column
+from screens.widgets.columns import Column, age_column
 
 DAY_S = 86_400.0
 
 MARK: Column[EventView] = Column("", 1, lambda e, _: event_mark(e), tone=event_tone, gap=0)
-AGE: Column[EventView] = Column(
-    "AGE", 4, lambda e, at_s: age(at_s - e.at_s), value=lambda e: -e.at_s, right=True, ticks=True
-)
-TIME: Column[EventView] = Column(
-    "TIME", 12, lambda e, at_s: moment(e.at_s, at_s), value=lambda e: -e.at_s, right=True, ticks=True
-)
+AGE: Column[EventView] = age_column(lambda e: e.at_s)
+TIME: Column[EventView] = replace(AGE, title="TIME", width=12, text=lambda e, at_s: moment(e.at_s, at_s))
 COUNT: Column[EventView] = Column(
     "N", 4, lambda e, _: f"x{count(e.count)}" if e.count > 1 else "", value=lambda e: e.count, right=True
 )

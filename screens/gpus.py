@@ -20,12 +20,12 @@ from screens.actions import Hint, Scope, bindings
 from screens.base import FleetScreen
 from screens.box_panel import ReadHistory, box_lines, gpu_names
 from screens.detail_text import event_detail, gpu_detail, process_detail
-from screens.format import Spans, age, count, gib, gib_sum, mean, pct, rate, stale, watt_hours, watts
+from screens.format import Spans, count, gib, gib_sum, mean, pct, rate, stale, watt_hours, watts
 from screens.gpu_blocks import METRICS, SPANS_S, Look, block, span_text
 from screens.saved import row_object
 from screens.tones import event_mark, event_tone
 from screens.widgets.blocks import Blocks
-from screens.widgets.columns import Column
+from screens.widgets.columns import Column, age_column
 from screens.widgets.head import Fields
 from screens.widgets.hints import Hints
 from screens.widgets.lines import Lines
@@ -41,10 +41,6 @@ def _owner(process: GpuProcessView) -> str:
     return process.replica or f"{process.name} ({process.user})"
 
 
-def _since(process: GpuProcessView, at_s: float) -> str:
-    return "-" if process.started_s is None else age(at_s - process.started_s)
-
-
 GPU: Column[GpuProcessView] = Column("GPU", 5, lambda p, _: p.gpus, gap=2)
 GIB: Column[GpuProcessView] = Column("GiB", 5, lambda p, _: gib(p.used_mib), value=lambda p: p.used_mib, right=True)
 SM: Column[GpuProcessView] = Column("SM %", 4, lambda p, _: pct(p.sm_pct), value=lambda p: p.sm_pct, right=True)
@@ -57,9 +53,7 @@ TOK: Column[GpuProcessView] = Column(
 TOK_J: Column[GpuProcessView] = Column(
     "TOK/J", 5, lambda p, _: _or_dash(rate(p.tok_per_j), p.tok_per_j), value=lambda p: p.tok_per_j, right=True, gap=3
 )
-AGE: Column[GpuProcessView] = Column(
-    "AGE", 4, _since, value=lambda p: p.started_s and -p.started_s, right=True, ticks=True, gap=3
-)
+AGE: Column[GpuProcessView] = age_column(lambda p: p.started_s)
 WIDE: Sequence[Column[GpuProcessView]] = (
     GPU,
     Column("PID", 6, lambda p, _: str(p.pid), value=lambda p: float(p.pid), right=True),
@@ -68,7 +62,7 @@ WIDE: Sequence[Column[GpuProcessView]] = (
     Column("MODEL", 17, lambda p, _: p.model or p.name, middle=True),
     GIB, replace(SM, gap=3), REQ, TOK,
     Column("KV %", 4, lambda p, _: _or_dash(pct(p.kv_pct), p.kv_pct), value=lambda p: p.kv_pct, right=True, gap=3),
-    TOK_J, AGE,
+    TOK_J, replace(AGE, gap=3),
 )  # fmt: skip
 NARROW: Sequence[Column[GpuProcessView]] = (
     GPU,
@@ -79,7 +73,7 @@ NARROW: Sequence[Column[GpuProcessView]] = (
 PROCESSES = (*(replace(c, since=120) for c in WIDE), *(replace(c, until=120) for c in NARROW))
 EVENTS: Sequence[Column[EventView]] = (
     Column("", 1, lambda e, _: event_mark(e), tone=event_tone, gap=0),
-    Column("AGE", 4, lambda e, at_s: age(at_s - e.at_s), right=True, ticks=True),
+    age_column(lambda e: e.at_s),
     Column("SOURCE", 9, lambda e, _: e.source, gap=7, since=120),
     Column("REASON", 13, lambda e, _: e.reason, since=120, tone=event_tone),
     Column("MESSAGE", 20, lambda e, _: e.message, grow=True, since=120),

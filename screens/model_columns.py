@@ -12,7 +12,7 @@ from operator_embed.fleet.fleet import FailureView, FleetView
 from operator_embed.fleet.models import ModelView
 from screens.format import Spans, Tone, age, count, gib, gib_sum, mean, pct, plural, rate, stale, watts
 from screens.tones import TONE_OF_MARK, event_mark, event_tone, model_mark, model_tone, model_word
-from screens.widgets.columns import Column
+from screens.widgets.columns import Column, age_column
 from screens.widgets.history import shape
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ LAST_FAILURE: Column[ModelView] = Column(
 )  # fmt: skip
 FULL_CELLS = 200
 """Here all columns fit, and the reasons of failures in full."""
+AGE: Column[ModelView] = age_column(lambda m: m.created_s)
 NAMESPACE: Column[ModelView] = Column("NAMESPACE", 10, lambda m, _: m.namespace, middle=True, drop=1)
 
 
@@ -136,7 +137,7 @@ def columns(*, on_gpus: bool, contexts: bool = False, namespaces: bool = False) 
         Column("2 MIN", 8, lambda m, _: shape(() if m.queue_stale else m.backlog_2min, 8),
                tone=lambda m: "history", value=lambda m: m.backlog, drop=7, since=100),
         Column("FLIGHT", 6, lambda m, _: _flight(m), value=lambda m: m.in_flight, right=True, drop=11, since=160),
-        Column("OLDEST", 6, lambda m, _: _oldest(m), value=lambda m: m.oldest_s, right=True, drop=2,
+        Column("OLDEST", 6, lambda m, _: _oldest(m), value=lambda m: m.oldest_s, right=True, seconds=True, drop=2,
                tone=lambda m: waits(m) or quiet(_oldest(m))),
         Column("REQ/S", 5, lambda m, _: _req_s(m), value=lambda m: m.req_s, right=True, drop=5,
                tone=lambda m: quiet(_req_s(m))),
@@ -152,8 +153,7 @@ def columns(*, on_gpus: bool, contexts: bool = False, namespaces: bool = False) 
                tone=lambda m: quiet(_kv(m))),
         Column("RESTARTS", 8, lambda m, _: count(m.restarts), value=lambda m: m.restarts, right=True,
                drop=13, since=160),
-        Column("AGE", 4, lambda m, at_s: age(at_s - m.created_s), value=lambda m: -m.created_s, right=True,
-               drop=6, ticks=True),
+        replace(AGE, drop=6),
         replace(LAST_FAILURE, until=FULL_CELLS),
         replace(LAST_FAILURE, width=27, since=FULL_CELLS),
     )  # fmt: skip
@@ -181,7 +181,7 @@ FIELDS: Mapping[str, Callable[[ModelView], float | str | None]] = {
 
 FAILURES: Sequence[Column[FailureView]] = (
     Column("", 1, lambda f, _: event_mark(f), tone=event_tone, gap=0),
-    Column("AGE", 4, lambda f, at_s: age(at_s - f.since_s), right=True, ticks=True),
+    age_column(lambda f: f.since_s),
     Column("COUNT", 3, lambda f, _: f"x{count(f.count)}" if f.count > 1 else "", right=True, gap=2),
     Column("SUBJECT", 20, lambda f, _: f.subject, middle=True, gap=2, since=120),
     Column("REASON", 17, lambda f, _: f.reason, since=120, until=160, tone=event_tone),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from textual.geometry import Size
 
@@ -10,6 +11,7 @@ from operator_embed.fleet.models import ConditionView, History, ModelView, Repli
 from operator_embed.fleet.queues import QueueView
 from screens.format import Spans, Tone, age, count, fit, gib, pct, rate, stale
 from screens.queue_columns import TREND, growth
+from screens.replica_columns import AGE
 from screens.tones import TONE_OF_MARK, model_mark, model_tone, model_word, replica_mark, replica_tone, replica_word
 from screens.widgets.columns import Column
 from screens.widgets.head import Fields
@@ -140,10 +142,6 @@ def _flight(replica: ReplicaView) -> str:
     return "-" if replica.busy is None or replica.slots is None else f"{replica.busy}/{replica.slots}"
 
 
-def _age(replica: ReplicaView, at_s: float) -> str:
-    return "-" if replica.started_s is None else age(at_s - replica.started_s)
-
-
 REPLICAS: Sequence[Column[ReplicaView]] = (
     Column("", 1, lambda r, _: replica_mark(r), tone=replica_tone, gap=0),
     Column("NAME", 15, lambda r, _: r.key, middle=True, grow=True),
@@ -159,5 +157,5 @@ REPLICAS: Sequence[Column[ReplicaView]] = (
            right=True, least=7, drop=6),
     Column("TOK/J", 7, lambda r, _: _number(r.tok_per_j, rate), value=lambda r: r.tok_per_j, right=True, since=100),
     Column("RESTARTS", 10, lambda r, _: count(r.restarts), value=lambda r: r.restarts, right=True, since=110),
-    Column("AGE", 4, _age, value=lambda r: r.started_s, right=True, ticks=True, drop=2),
+    replace(AGE, drop=2),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from textual.geometry import Size
 
@@ -10,7 +11,7 @@ from operator_embed.fleet.models import History
 from operator_embed.fleet.queues import DeadLetterView, QueueView
 from screens.format import Spans, Tone, age, count, fit, rate, stale
 from screens.tones import TONE_OF_MARK
-from screens.widgets.columns import Column
+from screens.widgets.columns import Column, age_column
 from screens.widgets.history import braille_line, scaled, shape, top_of
 from screens.widgets.panel import heading
 from screens.widgets.text_lines import folds
@@ -62,7 +63,7 @@ QUEUES: Sequence[Column[QueueView]] = (
            tone=lambda q: quiet(count(q.in_flight))),
     Column("5 MIN", 8, lambda q, _: shape(() if q.stale else q.backlog_5min, 8), value=lambda q: q.queued,
            tone=lambda q: "history", gap=2, since=100),
-    Column("OLDEST", 8, lambda q, _: _oldest(q), value=lambda q: q.oldest_s, right=True,
+    Column("OLDEST", 8, lambda q, _: _oldest(q), value=lambda q: q.oldest_s, right=True, seconds=True,
            tone=lambda q: queue_tone(q) or quiet(_oldest(q))),
     Column("IN/S", 6, lambda q, _: rate(q.in_s), value=lambda q: q.in_s, right=True, least=5, drop=3,
            tone=lambda q: quiet(rate(q.in_s))),
@@ -79,8 +80,9 @@ QUEUE_FIELDS: Mapping[str, Callable[[QueueView], float | str | None]] = {
     "slots": lambda q: q.slots,
 }
 
+LETTER_AGE: Column[DeadLetterView] = age_column(lambda d: d.died_s)
 LETTERS: Sequence[Column[DeadLetterView]] = (
-    Column("AGE", 5, lambda d, at_s: age(at_s - d.died_s), value=lambda d: -d.died_s, right=True, ticks=True),
+    replace(LETTER_AGE, width=5),
     Column("REQUEST", 9, lambda d, _: d.request_id[:ID_CHARACTERS], gap=2),
     Column("TRIES", 5, lambda d, _: count(d.attempts), value=lambda d: d.attempts, right=True),
     Column("REASON", 16, lambda d, _: d.reason, gap=2, tone=lambda d: "warning"),

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from operator_embed.fleet.models import ReplicaView
-from screens.format import age, count, gib, pct, rate, stale
+from screens.format import count, gib, pct, rate, stale
 from screens.tones import replica_mark, replica_tone, replica_word
-from screens.widgets.columns import Column
+from screens.widgets.columns import Column, age_column
 
 
 def _known(text: str, value: object) -> str:
@@ -18,10 +18,6 @@ def _known(text: str, value: object) -> str:
 
 def _flight(replica: ReplicaView) -> str:
     return "-" if replica.busy is None else f"{count(replica.busy)}/{count(replica.slots)}"
-
-
-def _age(replica: ReplicaView, at_s: float) -> str:
-    return "-" if replica.started_s is None else age(at_s - replica.started_s)
 
 
 MARK: Column[ReplicaView] = Column("", 1, lambda r, _: replica_mark(r), tone=replica_tone, gap=0)
@@ -53,7 +49,7 @@ TOK_J: Column[ReplicaView] = Column(
 RESTARTS: Column[ReplicaView] = Column(
     "RESTARTS", 8, lambda r, _: count(r.restarts), value=lambda r: r.restarts, right=True, drop=1
 )
-AGE: Column[ReplicaView] = Column("AGE", 4, _age, value=lambda r: r.started_s and -r.started_s, right=True, ticks=True)
+AGE: Column[ReplicaView] = age_column(lambda r: r.started_s)
 
 WIDE: Sequence[Column[ReplicaView]] = (
     MARK, NAME, STATE, ON, PID, GIB, replace(FLIGHT, gap=3), replace(REQ, gap=2), replace(TOK, gap=2),

@@ -20,6 +20,7 @@ class Arrangement(Generic[R]):
 
     def __init__(self, columns: Sequence[Column[R]], fields: Mapping[str, Field[R]]) -> None:
         self._given_fields = fields
+        self._at_s = 0.0
         self._read(columns)
         self.marked: set[str] = set()
         self.only_faults = False
@@ -32,8 +33,9 @@ class Arrangement(Generic[R]):
         self._key_s = 0.0
 
     def _read(self, columns: Sequence[Column[R]]) -> None:
-        named = {name: _field(column) for column in columns for name in column.names}
+        named = {name: self._figure(column) or _text(column) for column in columns for name in column.names}
         self.fields: Mapping[str, Field[R]] = {**named, **self._given_fields}
+        self.spans = frozenset(name for column in columns if column.seconds for name in column.names)
         self.words = tuple(c for c in columns if c.title and c.value is None and not c.ticks)
         self.mark = next((c for c in columns if not c.title), None)
 
@@ -50,7 +52,7 @@ class Arrangement(Generic[R]):
 
     def filter(self, text: str) -> None:
         """Show only what matches; raises `FilterError` and keeps the filter before when `text` is none."""
-        self._predicate = parse(text, self.fields, self._text) if text.strip() else None
+        self._predicate = parse(text, self.fields, self._text, self.spans) if text.strip() else None
         self.filter_text = text.strip()
 
     def sort(self, column: Column[R] | None, *, reverse: bool = False) -> None:
@@ -63,6 +65,7 @@ class Arrangement(Generic[R]):
 
     def arrange(self, rows: Sequence[R], at_s: float) -> Sequence[R]:
         """The rows to show as of Unix time `at_s`, in their order."""
+        self._at_s = at_s
         shown: Sequence[R] = rows
         if self._predicate:
             shown = [row for row in shown if self._predicate(row)]
@@ -70,10 +73,10 @@ class Arrangement(Generic[R]):
             shown = [row for row in shown if mark.text(row, at_s) in FAULTS]
         if (column := self.column) is None:
             return shown
-        if column.value is None:
+        if (figure := self._figure(column)) is None:
             return sorted(shown, key=lambda row: column.text(row, at_s).casefold(), reverse=self.reverse)
         if self._may_move(at_s):
-            shown = _by_figure(shown, column.value, self.reverse)
+            shown = _by_figure(shown, figure, self.reverse)
             self._order, self._sorted_s = {row.key: i for i, row in enumerate(shown)}, at_s
             return shown
         end = len(self._order)
@@ -84,12 +87,18 @@ class Arrangement(Generic[R]):
             return True
         return at_s - self._sorted_s >= ORDER_HOLDS_S and at_s - self._key_s >= KEY_HOLDS_S
 
+    def _figure(self, column: Column[R]) -> Field[R] | None:
+        """What a column is sorted and compared by, when that is no text."""
+        if (born_s := column.born_s) is None:
+            return column.value
+        return lambda row: None if (since_s := born_s(row)) is None else self._at_s - since_s
+
     def _text(self, row: R) -> str:
         return " ".join((row.key, *(column.text(row, 0.0) for column in self.words)))
 
 
-def _field(column: Column[R]) -> Field[R]:
-    return column.value or (lambda row: column.text(row, 0.0).strip())
+def _text(column: Column[R]) -> Field[R]:
+    return lambda row: column.text(row, 0.0).strip()
 
 
 def _by_figure(rows: Sequence[R], value: Field[R], reverse: bool) -> Sequence[R]:

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from rich.cells import cell_len
 
-from screens.format import Tone, fit, fit_middle
+from screens.format import Tone, age, fit, fit_middle
 
 FREE_CELLS = 2
 """Left free by a column that grows: a scrollbar, and a cell before it, come and go without moving a column."""
@@ -43,6 +43,10 @@ class Column(Generic[R]):
     tone: Callable[[R], Tone] = lambda row: ""
     value: Callable[[R], Value] | None = None
     """What a figure is sorted and compared by, `None` for unknown; columns without are text."""
+    born_s: Callable[[R], float | None] | None = None
+    """Unix time from which an age counts: the age is what is sorted and compared."""
+    seconds: bool = False
+    """A figure in seconds: in a filter, `5m` are minutes, where they are millions of all else."""
     tail: Callable[[R, float], str] = lambda row, at_s: ""
     """Follows the text and stays whole when the text loses its end."""
     right: bool = False
@@ -68,6 +72,15 @@ class Column(Generic[R]):
         """What a filter may call it: `REQ/S` is `reqs` and `req`."""
         words = re.findall(r"[a-z0-9]+", self.title.lower())
         return ("".join(words), words[0]) if words else ()
+
+
+def age_column(born_s: Callable[[R], float | None]) -> Column[R]:
+    """How long ago something was; `-` for what has not begun."""
+
+    def text(row: R, at_s: float) -> str:
+        return "-" if (since_s := born_s(row)) is None else age(at_s - since_s)
+
+    return Column("AGE", 4, text, born_s=born_s, seconds=True, right=True, ticks=True)
 
 
 Placed = tuple[tuple[Column[R], int], ...]

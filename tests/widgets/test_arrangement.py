@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from operator_embed.fleet.models import ModelView
+from operator_embed.fleet.models import ModelView, ReplicaView
 from screens.model_columns import FIELDS, ON_GPUS
+from screens.model_text import REPLICAS
+from screens.replica_columns import ALL
 from screens.widgets.arrangement import Arrangement
+from screens.widgets.columns import Column
 from screens.widgets.filter import FilterError
-from tests.fleet import model
+from tests.fleet import model, replica
 
 BACKLOG = next(c for c in ON_GPUS if c.title == "BACKLOG")
 A, B, C = (model(name, backlog=n) for name, n in (("a", 1), ("b", 3), ("c", 2)))
@@ -55,6 +58,30 @@ def test_rows_that_come_meanwhile_are_at_the_end_and_rows_that_go_leave_no_hole(
     arrangement = by_backlog()
     arrangement.arrange((A, B, C), 100.0)
     assert names(arrangement.arrange((model("n", backlog=99), A, B), 100.5)) == "ban"
+
+
+def test_an_age_is_compared_as_it_is_now_and_sorts_from_the_oldest() -> None:
+    now_s = 1.79e9
+    rows = (model("young", created_s=now_s - 10), model("older", created_s=now_s - 7_200))
+    arrangement: Arrangement[ModelView] = Arrangement(ON_GPUS, FIELDS)
+    for text, shown in (("age>1h", "older"), ("age<5m", "young"), ("age<3h", "youngolder")):
+        arrangement.filter(text)
+        assert names(arrangement.arrange(rows, now_s)) == shown
+    arrangement.filter("age<5m")
+    assert names(arrangement.arrange(rows, now_s + 300)) == ""
+    arrangement.filter("")
+    arrangement.sort(next(c for c in ON_GPUS if c.title == "AGE"))
+    assert names(arrangement.arrange(rows, now_s)) == "olderyoung"
+
+
+@pytest.mark.parametrize("columns", [ALL, REPLICAS], ids=["replicas", "a model's"])
+def test_a_replica_without_a_process_has_no_age(columns: Sequence[Column[ReplicaView]]) -> None:
+    rows = [replica(name, "m", started_s=at_s) for name, at_s in (("waits", None), ("young", 990.0), ("older", 10.0))]
+    arrangement: Arrangement[ReplicaView] = Arrangement(columns, {})
+    arrangement.sort(next(c for c in columns if c.title == "AGE"))
+    assert [row.key for row in arrangement.arrange(rows, 1_000.0)] == ["older", "young", "waits"]
+    arrangement.filter("age>=0")
+    assert [row.key for row in arrangement.arrange(rows, 1_000.0)] == ["older", "young"]
 
 
 def test_a_filter_that_is_none_keeps_the_one_before() -> None:
