@@ -75,11 +75,12 @@ def _comparison(
     compare = OPERATORS[sign]
 
     def holds(row: R) -> bool:
-        a, b = left(row), right(row) if right else wanted
+        a = left(row)
+        b = operand if isinstance(a, str) else right(row) if right else wanted
         if a is None or b is None:
             return False
-        if isinstance(a, str) or isinstance(b, str):
-            a, b = str(a).casefold(), str(b).casefold()
+        if isinstance(b, str):
+            a, b = str(a).casefold(), b.casefold()
         return bool(compare(a, b))
 
     return holds

@@ -68,6 +68,12 @@ def test_a_number_is_a_number_also_where_a_column_has_its_name() -> None:
     assert [thing.name for thing in THINGS if holds(thing)] == ["qwen3-32b", "whisper-large-v3"]
 
 
+@pytest.mark.parametrize("name", ["2024", "5m", "backlog", "State"])
+def test_a_word_is_a_word_also_where_it_reads_as_a_number_or_a_column(name: str) -> None:
+    holds = parse(f"name={name}", {**FIELDS, "name": lambda t: t.name}, lambda t: t.name)
+    assert [thing.name for thing in (*THINGS, Thing(name)) if holds(thing)] == [name]
+
+
 def test_what_is_unknown_matches_no_comparison() -> None:
     assert "gone" not in found("backlog<1000") + found("backlog>=0")
 
