@@ -37,6 +37,7 @@ def log_to(home: Home) -> None:
     form.converter = time.gmtime
     handler.setFormatter(form)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.raiseExceptions = False  # a log that cannot be written is no page of Python on a terminal
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

@@ -29,4 +29,5 @@ def log_to(path: Path | None) -> None:
     )
     handler.setFormatter(_Lines("%(asctime)s %(level)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.raiseExceptions = False  # a full disk is not told by filling what else is printed
     logging.getLogger("picows").setLevel(logging.WARNING)

@@ -283,7 +283,6 @@ class Engine:
             self._facts.queue_full_s = None
         elif self._facts.queue_full_s is None:
             self._facts.queue_full_s = self._now()
-            self._chronicle.said("DiskFull", f"the disk of {self.home.nats} is full", "queue", severe=True)
 
     async def _publish(self) -> None:
         builder = ViewBuilder()

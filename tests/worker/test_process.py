@@ -201,3 +201,11 @@ async def test_sigterm_at_the_moment_it_is_connected_ends_it(box: Rig, monkeypat
     async with asyncio.timeout(10):
         await program._serve(config, Reporter(config.events, None))
     assert box.changes()[-1] == "Draining"
+
+
+async def test_a_log_on_a_full_disk_costs_nobody_an_answer_and_prints_no_page(box: Rig) -> None:
+    async with worker(box, UPLION_LOG="/dev/full") as process:
+        assert (await (await box.ask()).final()).status == 200
+        process.send_signal(signal.SIGTERM)
+        status, stderr = await ended(process)
+    assert (status, stderr) == (0, "")
