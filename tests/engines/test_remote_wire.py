@@ -66,6 +66,13 @@ async def test_an_address_that_refuses_is_named_in_plain_words() -> None:
             assert str(refusal.value) == f"{url}: connection refused"
 
 
+async def test_a_password_in_an_address_is_told_to_nobody() -> None:
+    async with started(f"http://user:secret@127.0.0.1:{free_port()}/v1") as engine:
+        with pytest.raises(Unavailable) as refusal:
+            await engine.check()
+    assert "secret" not in str(refusal.value)
+
+
 async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
     async with answering(heard) as port:

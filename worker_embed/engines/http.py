@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import msgspec
@@ -92,6 +92,9 @@ class HttpRelay:
         proxy: str | None = None,
     ) -> None:
         self._base = base_url.rstrip("/")
+        parts = urlsplit(self._base)
+        self._name = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        """The base as anybody may read it."""
         self._judge = judge
         self._key = key.encode()
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
@@ -182,7 +185,7 @@ class HttpRelay:
         return AttemptFailed(self._say(error))
 
     def _say(self, error: Exception) -> str:
-        where = self._base
+        where = self._name
         match error:
             case TimeoutError():
                 what = "no answer in time"
