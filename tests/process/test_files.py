@@ -44,7 +44,7 @@ def test_changes_are_handed_out_once_and_whole(tmp_path: Path) -> None:
 def test_a_name_with_brackets_and_spaces_is_no_trap(tmp_path: Path) -> None:
     program = tmp_path / "x) S 1 (y"
     program.symlink_to(sys.executable)
-    argv = [program, "-S", "-c", "print(flush=True); input()"]
+    argv = [str(program), "-S", "-c", "print(flush=True); input()"]
     child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"MARK": "1"})
     try:
         assert child.stdout is not None
