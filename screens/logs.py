@@ -49,8 +49,8 @@ class LogsScreen(TextScreen):
     times: reactive[bool] = reactive(True)
     least: reactive[int] = reactive(0)
     """Index into `LEVELS`."""
-    since: reactive[int] = reactive(0)
-    """Index into `SINCE`."""
+    since: reactive[int] = reactive(0, always_update=True)
+    """Index into `SINCE`; the same one again counts from the new now."""
     columns: reactive[bool] = reactive(False)
 
     def __init__(self, fleet: Fleet, key: str, *, replica: str = "", previous: bool = False) -> None:

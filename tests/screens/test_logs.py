@@ -227,6 +227,12 @@ async def test_the_k9s_preset_chooses_a_span_by_digit_and_follows_with_s() -> No
         await pilot.press("3")
         await shows(pilot, "since 5 min")
         await until(pilot, lambda: not seen(pilot, "old") and seen(pilot, "new"))
+        screen = pilot.app.screen
+        assert isinstance(screen, LogsScreen)
+        fleet.show(at_s=NOW_S + 200)
+        await until(pilot, lambda: screen.view.at_s > NOW_S)
+        await pilot.press("3")
+        await until(pilot, lambda: not seen(pilot, "new"))
         await pilot.press("less_than_sign")
         await shows(pilot, "since 15 min")
         await pilot.press("1", "s")
