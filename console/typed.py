@@ -11,6 +11,7 @@ from screens.base import FleetApp, FleetScreen
 from screens.command import CommandLine
 from screens.format import plural
 from screens.live import live_actions
+from screens.names import model_names
 from screens.widgets.filter import FilterError
 from screens.widgets.table import Table
 
@@ -84,9 +85,7 @@ def views(app: FleetApp) -> Sequence[str]:
 
 def models(app: FleetApp) -> Mapping[str, str]:
     """Keys of the models by what they are called here."""
-    found = app.fleet.view().models
-    names = [model.name for model in found]
-    return {model.name if names.count(model.name) == 1 else model.key: model.key for model in found}
+    return {name: key for key, name in model_names(app.fleet.view().models).items()}
 
 
 def replicas(app: FleetApp) -> Mapping[str, str]:

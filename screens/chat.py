@@ -19,6 +19,7 @@ from screens.base import FleetScreen
 from screens.chat_settings import ChatSettingsDialog
 from screens.chat_text import Settings
 from screens.conversation import Conversation
+from screens.names import model_names
 from screens.pick import PickDialog
 from screens.text import title
 from screens.widgets.head import Fields
@@ -120,9 +121,10 @@ class ChatScreen(FleetScreen):
             await beside[0].remove()
         else:
             others = [model for model in self.view.models if model.key != self.key]
+            dialog = PickDialog("A second model beside it", others, model_names(self.view.models))
             if not others:
                 self.notify("there is no other model to put beside it", severity="warning")
-            elif key := await self.app.push_screen_wait(PickDialog("A second model beside it", others)):
+            elif key := await self.app.push_screen_wait(dialog):
                 await self.query_one("#conversations").mount(Conversation(self.fleet, key))
         self.set_class(len(self.conversations) > 1, "-beside")
         self.watch_view()

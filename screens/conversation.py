@@ -11,6 +11,7 @@ from textual.worker import Worker
 
 from operator_embed.fleet.fleet import Fleet, FleetError
 from screens.chat_text import Settings, Turn, lines, messages
+from screens.names import model_names
 from screens.pace import joined
 from screens.widgets.pager import Pager
 from screens.widgets.panel import Heading
@@ -33,8 +34,8 @@ class Conversation(Vertical):
 
     @property
     def name_of_model(self) -> str:
-        """Without its namespace."""
-        return self.key.partition("/")[2]
+        """Without its namespace, unless another model has this name too."""
+        return model_names(self.fleet.view().models).get(self.key, self.key.partition("/")[2])
 
     def compose(self) -> ComposeResult:
         yield Heading(self.name_of_model)

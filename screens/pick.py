@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,12 +13,15 @@ from screens.tones import model_mark, model_tone, model_word
 from screens.widgets.columns import Column
 from screens.widgets.table import Table
 
-COLUMNS: Sequence[Column[ModelView]] = (
-    Column("", 1, lambda m, _: model_mark(m), tone=model_tone, gap=0),
-    Column("NAME", 24, lambda m, _: m.name, middle=True, grow=True),
-    Column("READY", 5, lambda m, _: f"{m.ready}/{m.desired}", right=True),
-    Column("STATE", 9, lambda m, _: model_word(m), tone=model_tone),
-)
+
+def columns(names: Mapping[str, str]) -> Sequence[Column[ModelView]]:
+    """With what each model is called, by its key."""
+    return (
+        Column("", 1, lambda m, _: model_mark(m), tone=model_tone, gap=0),
+        Column("NAME", 24, lambda m, _: names[m.key], middle=True, grow=True),
+        Column("READY", 5, lambda m, _: f"{m.ready}/{m.desired}", right=True),
+        Column("STATE", 9, lambda m, _: model_word(m), tone=model_tone),
+    )
 
 
 class PickDialog(Dialog[str]):
@@ -26,12 +29,13 @@ class PickDialog(Dialog[str]):
 
     CSS_PATH = "pick.tcss"
 
-    def __init__(self, title: str, models: Sequence[ModelView]) -> None:
+    def __init__(self, title: str, models: Sequence[ModelView], names: Mapping[str, str]) -> None:
         super().__init__(title, "enter choose   esc cancel")
         self.models = models
+        self.names = names
 
     def body(self) -> ComposeResult:
-        yield Table(COLUMNS, id="models", noun="model", sort="NAME")
+        yield Table(columns(self.names), id="models", noun="model", sort="NAME")
 
     def on_mount(self) -> None:
         table = self.query_one(Table)

@@ -120,6 +120,17 @@ async def test_two_models_answer_the_same_question_side_by_side() -> None:
 
 
 @pytest.mark.anyio
+async def test_models_of_one_name_are_told_apart_by_their_namespaces() -> None:
+    fleet = StillFleet(model("phi-4"), model("phi-4", key="ai/phi-4", namespace="ai"), model("smollm2"))
+    async with Console(fleet).run_test(size=(120, 40)) as pilot:
+        await pilot.press("slash", *"smol", "enter", "t", "ctrl+o")
+        await shows(pilot, "default/phi-4")
+        await shows(pilot, "ai/phi-4")
+        await pilot.press("enter")
+        await shows(pilot, "Models > smollm2, ai/phi-4 > test")
+
+
+@pytest.mark.anyio
 async def test_a_second_model_that_comes_later_is_asked_by_trying_again() -> None:
     fleet = StillFleet(model("smollm2"), model("phi-4"))
     async with Console(fleet).run_test(size=(80, 24)) as pilot:
