@@ -9,14 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+EDITORS = ("UPLION_EDITOR", "VISUAL", "EDITOR")
+"""Variables that name it; the first that is set counts."""
+
 
 class EditorError(Exception):
     """The editor could not be used; the text is one line for the user."""
 
 
+def editor_command(environ: Mapping[str, str] = os.environ) -> str:
+    """The command line of the user's editor, else `vi`."""
+    return next((named for name in EDITORS if (named := environ.get(name))), "vi")
+
+
 def edited(text: str, name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """`text` after `$VISUAL` or `$EDITOR`, else `vi`, was closed; blocks until then. Raises `EditorError`."""
-    command = environ.get("VISUAL") or environ.get("EDITOR") or "vi"
+    """`text` after the user's editor was closed; blocks until then. Raises `EditorError`."""
+    command = editor_command(environ)
     with TemporaryDirectory(prefix="uplion-") as folder:
         file = Path(folder, f"{name}.yaml")
         file.write_text(text, encoding="utf-8")

@@ -17,8 +17,8 @@ from operator_embed.box.fleet import BoxFleet
 from operator_embed.fleet.fleet import FleetError
 from operator_embed.fleet.text import safe_text
 from operator_embed.manifest import ManifestError, parse
+from screens.outside import editor_command
 
-EDITORS = ("UPLION_EDITOR", "VISUAL", "EDITOR")
 HEAD = (
     "Change the AIModel below and save. These lines on top are left out; an empty file changes nothing.",
     "What is wrong with it is told here when the file opens again.",
@@ -77,13 +77,13 @@ def _edited(draft: Path, text: str, wrong: Sequence[str], *, stored: str) -> str
     """
     head = [f"# {line}".rstrip() for line in (*HEAD, *(["", *wrong] if wrong else []))]
     draft.write_text("\n".join((*head, text)), encoding="utf-8")
-    editor = next((named for name in EDITORS if (named := os.environ.get(name))), "vi")
+    command = editor_command()
     try:
-        ended = subprocess.run([*shlex.split(editor), str(draft)], check=False)
+        ended = subprocess.run([*shlex.split(command), str(draft)], check=False)
     except (OSError, ValueError) as error:
         draft.unlink()
         why = error.strerror if isinstance(error, OSError) else error
-        raise CommandError(f"cannot run the editor {editor!r}: {why}; set EDITOR") from error
+        raise CommandError(f"cannot run the editor {command!r}: {why}; set EDITOR") from error
     try:
         lines = draft.read_text(encoding="utf-8").splitlines(keepends=True)
     except UnicodeDecodeError as error:
@@ -91,9 +91,9 @@ def _edited(draft: Path, text: str, wrong: Sequence[str], *, stored: str) -> str
     edited = "".join(dropwhile(lambda line: line.startswith("#"), lines))
     if ended.returncode and edited == stored:
         draft.unlink()
-        raise CommandError(f"the editor {editor!r} ended with {ended.returncode}; nothing was changed")
+        raise CommandError(f"the editor {command!r} ended with {ended.returncode}; nothing was changed")
     if ended.returncode:
-        raise CommandError(f"the editor {editor!r} ended with {ended.returncode}; your text is kept in {draft}")
+        raise CommandError(f"the editor {command!r} ended with {ended.returncode}; your text is kept in {draft}")
     return edited
 
 

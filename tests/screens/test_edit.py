@@ -15,7 +15,7 @@ from console.app import Console
 from operator_embed.fleet.models import Checked, Manifest
 from screens.edit import EditScreen
 from screens.models import ModelsScreen
-from screens.outside import EditorError, edited
+from screens.outside import EditorError, edited, editor_command
 from tests.fleet import StillFleet, model, shows, until
 from tests.screens.scenes import KEY, box, still
 
@@ -213,6 +213,12 @@ def script(folder: Path, text: str) -> str:
 def test_the_users_editor_gets_a_yaml_file_and_its_text_comes_back(tmp_path: Path) -> None:
     command = script(tmp_path, 'case "$2" in *.yaml) sed -i s/1/2/ "$2";; esac')
     assert edited("replicas: 1\n", "phi-4", {"EDITOR": f"{command} -w"}) == "replicas: 2\n"
+
+
+def test_an_editor_for_uplion_alone_goes_before_the_others() -> None:
+    assert editor_command({"EDITOR": "vim", "VISUAL": "code", "UPLION_EDITOR": "nano"}) == "nano"
+    with pytest.raises(EditorError, match="nowhere"):
+        edited("x", "phi-4", {"EDITOR": "true", "UPLION_EDITOR": "/nowhere/vi"})
 
 
 @pytest.mark.parametrize(
