@@ -53,7 +53,12 @@ def json_text(value: object) -> str:
 def write_new(path: Path, text: str) -> None:
     """Write a file that only its owner can read, since a prompt or a log may hold a secret; raises `OSError`.
 
-    What is there already stays: `FileExistsError`.
+    What is there already stays: `FileExistsError`. What cannot be written whole leaves no file.
     """
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text if text.endswith("\n") else f"{text}\n")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else f"{text}\n")
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise

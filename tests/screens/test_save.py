@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from textual.widgets import Input
 
 from console.app import Console
 from screens.save import SaveDialog
-from screens.saved import file_name
+from screens.saved import file_name, write_new
 from tests.fleet import StillFleet, event, model, shows, until
 from tests.screens.scenes import box, line, still
 
@@ -117,6 +119,19 @@ async def test_a_home_that_nobody_has_and_a_folder_that_is_gone_are_refused(here
         here.rmdir()
         await pilot.press("ctrl+s")
         await shows(pilot, "the folder this console was started in is gone")
+
+
+async def test_what_does_not_fit_on_the_disk_leaves_no_file(here: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            write_new(here / "seen.txt", "more than ten characters")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handled)
+    assert not (here / "seen.txt").exists()
 
 
 async def test_what_is_typed_is_the_name_and_keeps_the_ending(here: Path) -> None:
