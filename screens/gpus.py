@@ -25,16 +25,12 @@ from screens.gpu_blocks import METRICS, SPANS_S, Look, block, span_text
 from screens.saved import row_object
 from screens.tones import event_mark, event_tone
 from screens.widgets.blocks import Blocks
-from screens.widgets.columns import Column, age_column
+from screens.widgets.columns import Column, age_column, figure_column
 from screens.widgets.head import Fields
 from screens.widgets.hints import Hints
 from screens.widgets.lines import Lines
 from screens.widgets.panel import Heading
 from screens.widgets.table import Table
-
-
-def _or_dash(text: str, known: object) -> str:
-    return "-" if known is None else text
 
 
 def _owner(process: GpuProcessView) -> str:
@@ -44,15 +40,10 @@ def _owner(process: GpuProcessView) -> str:
 GPU: Column[GpuProcessView] = Column("GPU", 5, lambda p, _: p.gpus, gap=2)
 GIB: Column[GpuProcessView] = Column("GiB", 5, lambda p, _: gib(p.used_mib), value=lambda p: p.used_mib, right=True)
 SM: Column[GpuProcessView] = Column("SM %", 4, lambda p, _: pct(p.sm_pct), value=lambda p: p.sm_pct, right=True)
-REQ: Column[GpuProcessView] = Column(
-    "REQ/S", 5, lambda p, _: _or_dash(rate(p.req_s), p.req_s), value=lambda p: p.req_s, right=True, gap=3
-)
-TOK: Column[GpuProcessView] = Column(
-    "TOK/S", 5, lambda p, _: _or_dash(count(p.tok_s), p.tok_s), value=lambda p: p.tok_s, right=True, gap=3
-)
-TOK_J: Column[GpuProcessView] = Column(
-    "TOK/J", 5, lambda p, _: _or_dash(rate(p.tok_per_j), p.tok_per_j), value=lambda p: p.tok_per_j, right=True, gap=3
-)
+REQ: Column[GpuProcessView] = figure_column("REQ/S", 5, lambda p: p.req_s, rate)
+TOK: Column[GpuProcessView] = figure_column("TOK/S", 5, lambda p: p.tok_s, count)
+KV: Column[GpuProcessView] = figure_column("KV %", 4, lambda p: p.kv_pct, pct)
+TOK_J: Column[GpuProcessView] = figure_column("TOK/J", 5, lambda p: p.tok_per_j, rate)
 AGE: Column[GpuProcessView] = age_column(lambda p: p.started_s)
 WIDE: Sequence[Column[GpuProcessView]] = (
     GPU,
@@ -60,15 +51,13 @@ WIDE: Sequence[Column[GpuProcessView]] = (
     Column("OWNER", 6, lambda p, _: p.user, gap=2),
     Column("REPLICA", 24, lambda p, _: p.replica or "-", middle=True),
     Column("MODEL", 17, lambda p, _: p.model or p.name, middle=True),
-    GIB, replace(SM, gap=3), REQ, TOK,
-    Column("KV %", 4, lambda p, _: _or_dash(pct(p.kv_pct), p.kv_pct), value=lambda p: p.kv_pct, right=True, gap=3),
-    TOK_J, replace(AGE, gap=3),
+    GIB, *(replace(column, gap=3) for column in (SM, REQ, TOK, KV, TOK_J, AGE)),
 )  # fmt: skip
 NARROW: Sequence[Column[GpuProcessView]] = (
     GPU,
     Column("PID", 5, lambda p, _: str(p.pid), value=lambda p: float(p.pid), right=True),
     Column("REPLICA", 24, lambda p, _: _owner(p), middle=True, gap=2),
-    GIB, SM, REQ, replace(TOK, gap=2), replace(TOK_J, gap=2, drop=2), replace(AGE, gap=2, drop=1),
+    GIB, SM, replace(REQ, gap=3), replace(TOK, gap=2), replace(TOK_J, gap=2, drop=2), replace(AGE, gap=2, drop=1),
 )  # fmt: skip
 PROCESSES = (*(replace(c, since=120) for c in WIDE), *(replace(c, until=120) for c in NARROW))
 EVENTS: Sequence[Column[EventView]] = (

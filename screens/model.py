@@ -17,7 +17,8 @@ from screens.actions import Hint, Scope, bindings
 from screens.detail_text import event_detail, replica_detail
 from screens.event_columns import OF_MODEL
 from screens.model_actions import ModelActions
-from screens.model_text import REPLICAS, api_line, conditions, graphs, model_head, why_text
+from screens.model_text import api_line, conditions, graphs, model_head, why_text
+from screens.replica_columns import REPLICAS
 from screens.widgets.head import Fields
 from screens.widgets.lines import Lines
 from screens.widgets.panel import Heading

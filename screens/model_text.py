@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from textual.geometry import Size
 
-from operator_embed.fleet.models import ConditionView, History, ModelView, ReplicaView
+from operator_embed.fleet.models import ConditionView, History, ModelView
 from operator_embed.fleet.queues import QueueView
-from screens.format import Spans, Tone, age, count, fit, gib, pct, rate, stale
+from screens.format import Spans, Tone, age, count, fit, stale
 from screens.queue_columns import TREND, growth
-from screens.replica_columns import AGE
-from screens.tones import TONE_OF_MARK, model_mark, model_tone, model_word, replica_mark, replica_tone, replica_word
-from screens.widgets.columns import Column
+from screens.tones import TONE_OF_MARK, model_mark, model_tone, model_word
 from screens.widgets.head import Fields
 from screens.widgets.history import braille_line, scaled, top_of
 from screens.widgets.panel import heading
@@ -132,30 +129,3 @@ def conditions(model: ModelView | None, at_s: float, size: Size) -> Sequence[Spa
             )
         )
     return lines
-
-
-def _number(value: float | None, text: Callable[[float | None], str]) -> str:
-    return "-" if value is None else text(value)
-
-
-def _flight(replica: ReplicaView) -> str:
-    return "-" if replica.busy is None or replica.slots is None else f"{replica.busy}/{replica.slots}"
-
-
-REPLICAS: Sequence[Column[ReplicaView]] = (
-    Column("", 1, lambda r, _: replica_mark(r), tone=replica_tone, gap=0),
-    Column("NAME", 15, lambda r, _: r.key, middle=True, grow=True),
-    Column("STATE", 8, lambda r, _: stale(replica_word(r), r.stale), tone=replica_tone, gap=3),
-    Column("ON", 7, lambda r, _: r.place or "-", least=6),
-    Column("PID", 6, lambda r, _: _number(r.pid, lambda v: f"{v:.0f}"), right=True, since=100),
-    Column("GiB", 6, lambda r, _: _number(r.mem_mib, gib), value=lambda r: r.mem_mib, right=True, least=4),
-    Column("FLIGHT", 8, lambda r, _: _flight(r), value=lambda r: r.busy, right=True, least=6),
-    Column("REQ/S", 6, lambda r, _: _number(r.req_s, rate), value=lambda r: r.req_s, right=True, least=5, drop=4),
-    Column("TOK/S", 6, lambda r, _: _number(r.tok_s, count), value=lambda r: r.tok_s, right=True, least=5, drop=3),
-    Column("KV %", 5, lambda r, _: _number(r.kv_pct, pct), value=lambda r: r.kv_pct, right=True, least=4, drop=5),
-    Column("1ST p95", 8, lambda r, _: _number(r.ttft_p95_s, lambda v: f"{v:.1f}s"), value=lambda r: r.ttft_p95_s,
-           right=True, least=7, drop=6),
-    Column("TOK/J", 7, lambda r, _: _number(r.tok_per_j, rate), value=lambda r: r.tok_per_j, right=True, since=100),
-    Column("RESTARTS", 10, lambda r, _: count(r.restarts), value=lambda r: r.restarts, right=True, since=110),
-    replace(AGE, drop=2),
-)  # fmt: skip

@@ -83,6 +83,17 @@ def age_column(born_s: Callable[[R], float | None]) -> Column[R]:
     return Column("AGE", 4, text, born_s=born_s, seconds=True, right=True, ticks=True)
 
 
+def figure_column(
+    title: str, width: int, value: Callable[[R], float | None], text: Callable[[float], str]
+) -> Column[R]:
+    """A figure; `-` for what has none, such as a replica without a process."""
+
+    def shown(row: R, at_s: float) -> str:
+        return "-" if (figure := value(row)) is None else text(figure)
+
+    return Column(title, width, shown, value=value, right=True)
+
+
 Placed = tuple[tuple[Column[R], int], ...]
 """Columns in their order, each with its width in cells."""
 

@@ -8,8 +8,7 @@ import pytest
 
 from operator_embed.fleet.models import ModelView, ReplicaView
 from screens.model_columns import FIELDS, ON_GPUS
-from screens.model_text import REPLICAS
-from screens.replica_columns import ALL
+from screens.replica_columns import ALL, REPLICAS
 from screens.widgets.arrangement import Arrangement
 from screens.widgets.columns import Column
 from screens.widgets.filter import FilterError
