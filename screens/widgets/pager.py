@@ -20,6 +20,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from screens.actions import bindings
+from screens.widgets.painted import Styled
 from screens.widgets.text_lines import Hit, Line, folds, literal, pieces, plain
 
 SIDEWAYS_CELLS = 16
@@ -27,7 +28,7 @@ MOVES = {"move_down", "move_up", "move_first", "move_last", "half_down", "half_u
 """Verbs of a table that move in a text as well."""
 
 
-class Pager(ScrollView, can_focus=True):
+class Pager(ScrollView, Styled, can_focus=True):
     """Lines of text; the newest `limit` of them are kept.
 
     A line has a number that never changes: the place in sight, hits and strips hold on to it when old ones leave.
@@ -83,7 +84,6 @@ class Pager(ScrollView, can_focus=True):
         self._left = 0
         self._widest = 0
         self._strips: LRUCache[tuple[int, int, int], Strip] = LRUCache(1024)
-        self._styles: dict[str, Style] = {}
 
     @property
     def needle(self) -> str:
@@ -216,16 +216,16 @@ class Pager(ScrollView, can_focus=True):
         width = self.size.width
         index = self.scroll_offset.y + y
         if index >= len(self._rows):
-            return Strip.blank(width, self._style(""))
+            return Strip.blank(width, self.look())
         row = self._rows[index]
         if (strip := self._strips.get(row)) is None:
             strip = self._strips[row] = self._strip(*row)
-        return strip.crop_extend(self._left, self._left + width, self._style(""))
+        return strip.crop_extend(self._left, self._left + width, self.look())
 
     def _strip(self, number: int, start: int, end: int) -> Strip:
-        base = self._style("")
+        base = self.look()
         painted = [
-            Segment(text, base + (self._style(paint) if paint else Style()) + (self._style(mark) if mark else Style()))
+            Segment(text, base + self._ink(paint) + self._ink(mark))
             for text, paint, mark in pieces(self._lines[number - self._first], start, end, self._hits_in(number))
         ]
         indent = self._room_left if start else 0
@@ -239,16 +239,13 @@ class Pager(ScrollView, can_focus=True):
             for index, (_, start) in enumerate(self._hits[low:high], low)
         ]
 
-    def _style(self, name: str) -> Style:
-        if name not in self._styles:
-            only = name == "hit"  # its colour is that of the text
-            style = self.get_component_rich_style(f"pager--{name}", partial=only) if name else self.rich_style
-            self._styles[name] = style
-        return self._styles[name]
+    def _ink(self, name: str) -> Style:
+        if not name:
+            return Style()
+        return self.look(f"pager--{name}", partial=name == "hit")  # the colour of a hit is that of its text
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._styles.clear()
         self._strips.clear()
 
     def on_resize(self, event: Resize) -> None:

@@ -53,19 +53,24 @@ class Kept(Widget):
         return strips
 
 
-class Painted(Kept):
+class Styled(Widget):
     """Keeps resolved styles until the theme changes: every `refresh` empties Textual's own cache of them."""
 
-    _look: dict[str, Style] | None = None
+    _look: dict[tuple[str, bool], Style] | None = None
 
-    def look(self, component: str = "") -> Style:
-        """The style of a component class, or of the widget itself."""
+    def look(self, component: str = "", *, partial: bool = False) -> Style:
+        """The style of a component class, or of the widget itself; `partial` is without what is under it."""
         if self._look is None:
             self._look = {}
-        if component not in self._look:
-            self._look[component] = self.get_component_rich_style(component) if component else self.rich_style
-        return self._look[component]
+        if (kept := self._look.get((component, partial))) is None:
+            kept = self.get_component_rich_style(component, partial=partial) if component else self.rich_style
+            self._look[component, partial] = kept
+        return kept
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._look = None
+
+
+class Painted(Styled, Kept):
+    """Keeps its finished lines and the styles that they are drawn in."""
