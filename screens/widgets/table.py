@@ -71,43 +71,35 @@ class Table(ScrollView, Painted, Generic[R], can_focus=True):
     """What a table without rows says, other than that its filter matches none."""
 
     @dataclass
-    class Opened(Message):
+    class FromTable(Message):
+        """What a table tells; `on` can name the table."""
+
+        table: Table[Any]
+
+        @property
+        def control(self) -> Table[Any]:
+            return self.table
+
+    @dataclass
+    class Opened(FromTable):
         """A row was chosen with enter or a second click."""
 
-        table: Table[Any]
         key: str
 
-        @property
-        def control(self) -> Table[Any]:
-            return self.table
-
     @dataclass
-    class Moved(Message):
+    class Moved(FromTable):
         """The cursor is on another row, or on none."""
 
-        table: Table[Any]
         key: str
 
-        @property
-        def control(self) -> Table[Any]:
-            return self.table
-
     @dataclass
-    class Filtering(Message):
+    class Filtering(FromTable):
         """The user asks for the filter line, or narrows the table without one."""
 
-        table: Table[Any]
         wanted: bool
 
-        @property
-        def control(self) -> Table[Any]:
-            return self.table
-
-    @dataclass
-    class Detailed(Message):
+    class Detailed(FromTable):
         """The user asks for the detail pane, or wants it gone."""
-
-        table: Table[Any]
 
     def __init__(
         self,
