@@ -15,6 +15,7 @@ import pytest
 from console.gateway.config import Limits
 from console.gateway.node import Node
 from console.gateway.pending import Pending
+from tests.clock import Clock
 from tests.gateway.harness import HI, MODEL, QUICK, Box, Job, Worker, box, chunk, completion, until
 from worker_embed.wire import (
     Answer,
@@ -49,18 +50,6 @@ class Wire:
         answer = self.says(Start(request_id, uid, attempt))
         assert isinstance(answer, Answer)
         return answer.verdict
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

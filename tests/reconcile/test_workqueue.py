@@ -10,20 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operator_embed.workqueue import WorkQueue
+from tests.clock import Clock
 
 pytestmark = pytest.mark.anyio
-
-
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -82,10 +71,10 @@ async def test_a_sooner_time_wins(queue: WorkQueue, clock: Clock) -> None:
     queue.add("a", 60)
     queue.add("a", 5)
     queue.add("a", 30)
-    clock.now_s = 5
+    clock.now_s += 5
     assert await queue.take() == "a"
     queue.done("a")
-    clock.now_s = 100
+    clock.now_s += 95
     assert await nothing(queue)
 
 

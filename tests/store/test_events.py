@@ -7,18 +7,7 @@ import pytest
 from operator_embed.box import events
 from operator_embed.box.home import Home
 from operator_embed.box.store import Event, Store
-
-
-class Clock:
-    now_s = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.clock import Clock
 
 
 @pytest.fixture
