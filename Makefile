@@ -16,7 +16,7 @@ run: setup $(SAMPLE)
 	@exec $(BIN)/uplion
 
 test: setup $(SAMPLE)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 from tests.bench.figure import Figure, middle
@@ -12,8 +13,10 @@ from tests.real.box import Box, find, manifest, replicas_of, running_box
 
 WEIGHTS = Path("assets/models/smollm2-135m-instruct-q4_1.gguf").absolute()
 ROUNDS = 3
-LOADED = re.compile(r" (\d+)\.(\d\d)\.(\d{3})\.(\d{3}) I srv\s+init: model loaded")
-"""In llama.cpp's log: minutes, seconds, milliseconds and microseconds since it began."""
+LOADED = re.compile(
+    r"^(\S+) info srv +init: initializing .*^(\S+) info srv +init: model loaded", re.DOTALL | re.MULTILINE
+)
+"""In the log of a replica: when llama.cpp began and when it had its model."""
 
 
 async def ready() -> AsyncIterator[Figure]:
@@ -55,5 +58,5 @@ async def _applied(box: Box, name: str) -> tuple[float, float, float]:
 def _load_ms(log: str) -> float:
     found = LOADED.search(log)
     assert found is not None
-    minutes, seconds, millis, micros = map(int, found.groups())
-    return minutes * 60e3 + seconds * 1e3 + millis + micros / 1e3
+    began, loaded = map(datetime.fromisoformat, found.groups())
+    return (loaded - began).total_seconds() * 1e3
