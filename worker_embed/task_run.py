@@ -20,12 +20,10 @@ from worker_embed.queue.port import Delivery, Intake
 from worker_embed.reply import NodeLost, OnStop, Reply, Stop
 from worker_embed.tally import Tally
 from worker_embed.usage_log import Stored, UsageLog
-from worker_embed.wire import Header, Task, Tokens, Usage, UsageStatus, Verdict
+from worker_embed.wire import Header, Task, Tokens, Usage, UsageStatus, Verdict, header_number
 
 TOO_OFTEN: Final = "MaxAttempts"
 MOST_DOUBLINGS: Final = 6
-MOST_DIGITS: Final = 15
-"""Of a deadline that is worth reading: the year 33,658."""
 SILENT_CHUNKS: Final = 2
 """Of a stream's chunks, the first often names only the role and the last only the reason of its end."""
 
@@ -81,7 +79,7 @@ class Shop:
 
 async def admit(delivery: Delivery, shop: Shop) -> Task | None:
     """The task of a delivery; `None` where there is nothing to run and the queue was told. Raises `QueueError`."""
-    deadline_ms = _deadline_ms(delivery)
+    deadline_ms = header_number(delivery.headers.get(Header.DEADLINE))
     if deadline_ms and deadline_ms <= shop.now_s() * 1000:
         await shop.intake.ack(delivery)
         return None
@@ -195,7 +193,7 @@ class TaskRun:
         return b""
 
     async def _whole(self, request: Request, answer: Answer) -> bytes:
-        deadline_ms = _deadline_ms(self._delivery)
+        deadline_ms = header_number(self._delivery.headers.get(Header.DEADLINE))
         left_s = (deadline_ms - self._now_ms()) / 1000 if deadline_ms else self._shop.limits.whole_s
         self._shop.tally.begin(stream=False)
         try:
@@ -284,9 +282,3 @@ class TaskRun:
 
     def _now_ms(self) -> int:
         return int(self._shop.now_s() * 1000)
-
-
-def _deadline_ms(delivery: Delivery) -> int:
-    """Unix milliseconds; 0 where a task names none."""
-    text = delivery.headers.get(Header.DEADLINE, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0

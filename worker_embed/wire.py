@@ -15,6 +15,8 @@ import msgspec
 SUBPROTOCOL: Constant = "uplion.1"
 RESULT_TOPIC: Constant = "res-topic"
 MAX_BODY_BYTES: Constant = 4 * 1024 * 1024
+MOST_DIGITS: Constant = 15
+"""Of a number in a header: as Unix milliseconds, the year 33,658."""
 
 
 class Header:
@@ -28,6 +30,11 @@ class Header:
     PATH: Constant = "uplion-path"
     """OpenAI route without the version, `chat/completions` when missing."""
     TRACE: Constant = "traceparent"
+
+
+def header_number(text: str | None, default: int = 0) -> int:
+    """A count or a time in a header; foreign producers may write anything there, and `default` stands for that."""
+    return int(text) if text and len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else default
 
 
 class ErrorKind(StrEnum):

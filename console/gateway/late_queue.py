@@ -7,9 +7,8 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
+from worker_embed.queue.open import patiently
 from worker_embed.queue.port import Queue, QueueError, Ref, TopicSpec
-
-FIRST_TRY_S, LAST_TRY_S = 0.05, 1.0
 
 
 class TaskQueue(Protocol):
@@ -76,13 +75,5 @@ class LateQueue:
             raise QueueError("the queue was not reached yet") from None
 
     async def _reached(self) -> Queue:
-        wait_s, said = FIRST_TRY_S, ""
-        while True:
-            try:
-                self._queue = await self._reach()
-                return self._queue
-            except QueueError as error:
-                if said != (said := str(error)):
-                    print(said, file=sys.stderr, flush=True)
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, LAST_TRY_S)
+        self._queue = await patiently(self._reach, lambda why: print(why, file=sys.stderr, flush=True))
+        return self._queue

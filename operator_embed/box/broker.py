@@ -7,17 +7,17 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from operator_embed.accounts.usage import UsageWriter
 from operator_embed.box.telemetry import Telemetry
 from worker_embed.inflight import read_tokens
-from worker_embed.queue.open import open_queue
+from worker_embed.queue.open import open_queue, patiently
 from worker_embed.queue.port import Queue, QueueError
 
 log = logging.getLogger(__name__)
 
-FIRST_TRY_S, LAST_TRY_S = 0.05, 1.0
 DEAD_EVERY_S = 2.0
 LIMIT_S = 2.0
 """For anything that is asked of the queue once a second."""
@@ -91,15 +91,10 @@ class Broker:
             await self.queue.close()
 
     async def _reached(self) -> Queue:
-        token, wait_s, before = self.token_file.read_text().strip(), FIRST_TRY_S, ""
-        while True:
-            try:
-                return await open_queue(self.url, token=token, name="uplion", timeout_s=LIMIT_S)
-            except QueueError as error:
-                if before != (before := str(error)):
-                    log.info("queue: %s", before)
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, LAST_TRY_S)
+        reach = partial(
+            open_queue, self.url, token=self.token_file.read_text().strip(), name="uplion", timeout_s=LIMIT_S
+        )
+        return await patiently(reach, lambda why: log.info("queue: %s", why))
 
     async def _count_dead(self, queue: Queue, topics: list[str], news: dict[str, int]) -> None:
         dead = self.telemetry.dead = {topic: count for topic, count in self.telemetry.dead.items() if topic in topics}

@@ -190,7 +190,6 @@ async def test_what_could_not_be_started_for_want_of_files_is_started_once_there
     try:
         starts = len(bench.told)
         await until(lambda: len(bench.told) > starts + 4)
-        await asyncio.sleep(0.1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         os.close(held[0])

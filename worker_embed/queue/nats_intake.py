@@ -10,9 +10,10 @@ from typing import Final
 
 from worker_embed.queue.nats_dead import DeadLetters
 from worker_embed.queue.nats_link import Inbox
-from worker_embed.queue.nats_streams import DURABLE, NOT_BEFORE, Streams, nak, number, place
+from worker_embed.queue.nats_streams import DURABLE, NOT_BEFORE, Streams, nak, place
 from worker_embed.queue.nats_wire import Msg
 from worker_embed.queue.port import Delivery, QueueError
+from worker_embed.wire import header_number
 
 PULL_S: Final = 5.0
 """How long the broker keeps a pull request open; then it says how many messages it still owed."""
@@ -128,7 +129,7 @@ class NatsIntake:
             return
         self._out -= 1
         headers = msg.headers
-        early_s = number(headers.get(NOT_BEFORE)) / 1000 - time.time() if NOT_BEFORE in headers else 0.0
+        early_s = header_number(headers.get(NOT_BEFORE)) / 1000 - time.time() if NOT_BEFORE in headers else 0.0
         if early_s > 0:
             self._link.send(msg.reply, nak(early_s))
         else:
@@ -143,7 +144,7 @@ class NatsIntake:
         if owed is None:
             self._look_again(RETRY_S)
             return
-        self._out -= number(owed)
+        self._out -= header_number(owed)
         if self._out <= 0:
             self._out = 0
             self._pull()

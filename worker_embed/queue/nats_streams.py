@@ -32,7 +32,7 @@ from worker_embed.queue.nats_api import (
 from worker_embed.queue.nats_link import RECONNECT_S, Link
 from worker_embed.queue.nats_wire import Msg
 from worker_embed.queue.port import Delivery, QueueError, QueueFull, StorageFull, TopicSpec
-from worker_embed.wire import Header
+from worker_embed.wire import Header, header_number
 
 NOT_BEFORE: Final = "uplion-not-before"
 """Unix ms before which the copy of a failed message is not worked on: who gets it earlier gives it back until then."""
@@ -44,7 +44,6 @@ SLUG_LIMIT: Final = 200
 """Characters; the broker makes folders of streams' names, and a file system takes 255."""
 BATCH: Final = 256
 SECOND: Final = 1_000_000_000
-MOST_DIGITS: Final = 15
 NAME_IN_USE: Final = 10058
 """Somebody else created the stream at the same moment, with another limit."""
 FULL: Final = ("maximum messages", "maximum bytes", "insufficient resources")
@@ -107,11 +106,6 @@ def origin(reply: str) -> Origin:
     words = reply.split(".")
     at = 2 if len(words) == 9 else 4
     return Origin(words[at], int(words[at + 2]), int(words[at + 3]), int(words[at + 5]) / SECOND)
-
-
-def number(text: str | None, default: int = 0) -> int:
-    """A count in a header; foreign producers may write anything there."""
-    return int(text) if text and len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else default
 
 
 def nak(delay_s: float = 0.0) -> bytes:
@@ -220,7 +214,7 @@ class Streams:
             topic=topic,
             body=msg.data,
             headers={name: value for name, value in headers.items() if name not in OURS},
-            attempt=number(headers.get(Header.ATTEMPT), 1),
+            attempt=header_number(headers.get(Header.ATTEMPT), 1),
             engine_attempt=came.delivered,
             token=msg.reply,
             handle=Held(came.seq, came.stored_s, self.link.epoch),
