@@ -55,7 +55,7 @@ class Child:
         try:
             child = cls(spec.id, home, process.pid, on_end)
         except OSError:  # no file descriptor left to watch it by
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with what it may have started by now
             process.wait()
             raise
         # Otherwise Popen waits for it behind our back, and complains when it outlives us.
